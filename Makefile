@@ -1,0 +1,40 @@
+# Everything works from a fresh clone with Python 3.11 or 3.12, make and a network.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow check bench clean help
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: $(READY)   ## set up, make the reference scene, map it
+	@echo "== the reference scene: 12 months x 5 bands, 1800 x 1135 pixels"
+	@test -f data/demo/truth.tif || $(BIN)/geoseg synth data/demo
+	@echo "== train, predict, stitch, vectorize, score, report"
+	@$(BIN)/geoseg run configs/demo.yaml --output out/demo
+
+test: $(READY)   ## set up and run the fast tests
+	@echo "== the fast tests; make test-slow runs the rest"
+	@$(BIN)/pytest -m "not slow" --durations=5
+
+test-slow: $(READY) ## the long tests: real data, faults, QGIS
+	@$(BIN)/pytest -m slow --durations=10
+
+check: $(READY)  ## ruff, mypy --strict, the floors test
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q tests/test_floors.py
+
+bench: $(READY)  ## the benchmarks, with their figures
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+$(READY): pyproject.toml constraints.txt
+	@echo "== set up: a virtual environment in $(VENV) (about 6 GB with torch; 2 to 4 minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt -e ".[dev]"
+	@touch $(READY)
+
+clean:           ## remove what was made, not the environment
+	rm -rf data/demo out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,184 @@
+"""The command line: parse, call one function, print what was produced.
+
+Exit codes: 0 done; 2 a mistake in the input, explained in one message; 3 blocks that failed for
+good; 1 anything else, which is a bug and shows its traceback. Heavy imports wait inside the
+commands, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg import __version__
+from geoseg.errors import GeosegError
+from geoseg.feedback import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a season of satellite images to a crop-type map.",
+    epilog="Start with: `geoseg synth data/demo`, then `geoseg run configs/demo.yaml`.",
+)
+
+Config = Annotated[Path, typer.Argument(help="The run's config, a YAML file.", metavar="CONFIG")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of the results [default: out/NAME of the config]."),
+]
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends with its message alone."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    try:
+        app()
+    except GeosegError as error:
+        typer.secho(f"geoseg: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("geoseg: interrupted; the same command resumes", err=True)
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geoseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: `geoseg synth data/demo --width 600 --height 400 --dates 6`")
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where imagery, masks, labels and truth go.")],
+    width: Annotated[int, typer.Option(min=1, help="Pixels.")] = 1800,
+    height: Annotated[int, typer.Option(min=1, help="Pixels.")] = 1135,
+    dates: Annotated[int, typer.Option(min=1, max=365, help="Images over the year.")] = 12,
+    seed: Annotated[int, typer.Option(help="Another seed is another landscape.")] = 7,
+) -> None:
+    """Make the reference scene: imagery, cloud masks, labels of some fields, and the truth."""
+    from geoseg.synthetic import SceneSpec, write_scene  # noqa: PLC0415
+
+    spec = SceneSpec(width=width, height=height, dates=dates, seed=seed)
+    write_scene(folder, spec, Console())
+    typer.echo(f"{folder}: {dates} dates of {width} x {height} pixels, labels.gpkg, truth.tif")
+
+
+@app.command(epilog="Examples: `geoseg inspect image.tif`, `geoseg inspect configs/demo.yaml`")
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A raster, or a run's config.")],
+) -> None:
+    """Say what a raster or a run's input is, and what would go wrong."""
+    from geoseg.operations import preview  # noqa: PLC0415
+
+    for line in preview.describe(path, Console()):
+        typer.echo(line)
+
+
+@app.command(epilog="Example: `geoseg train configs/demo.yaml --output out/demo`")
+def train(config: Config, output: Output = None) -> None:
+    """Train a model on the config's imagery and labels; writes OUTPUT/model."""
+    from geoseg.operations import steps  # noqa: PLC0415
+
+    run = _open(config, output)
+    steps.select_scenes(run)
+    typer.echo(f"model: {steps.train_model(run)['bundle']}")
+
+
+@app.command(
+    epilog="Examples: `geoseg predict configs/demo.yaml --workers 2`, "
+    "`geoseg predict configs/demo.yaml --scheduler tcp://10.0.0.5:8786`"
+)
+def predict(
+    config: Config,
+    output: Output = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Worker processes to start; 0: in this process.")
+    ] = 0,
+    scheduler: Annotated[
+        str, typer.Option(envvar="GEOSEG_SCHEDULER", help="Use a running Dask scheduler.")
+    ] = "",
+) -> None:
+    """Map the imagery with the model of the config, or with the one trained into OUTPUT."""
+    from geoseg.operations import steps  # noqa: PLC0415
+
+    run = _open(config, output)
+    steps.select_scenes(run)
+    steps.predict_blocks(run, steps.Workers(workers, scheduler))
+    steps.finish_map(run)
+    typer.echo(f"map: {run.folder.class_map}\nconfidence: {run.folder.confidence}")
+
+
+@app.command(epilog="Example: `geoseg vectorize out/demo/demo_class.tif`")
+def vectorize(
+    class_map: Annotated[Path, typer.Argument(help="A class raster that geoseg wrote.")],
+    confidence: Annotated[
+        Path | None, typer.Option(help="[default: *_confidence.tif beside the class raster]")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="[default: *_crops.gpkg beside it]")
+    ] = None,
+) -> None:
+    """Turn a class raster into crop polygons with area and confidence."""
+    from geoseg.operations import steps  # noqa: PLC0415
+
+    target, count = steps.vectorize_file(class_map, confidence, output, Console())
+    typer.echo(f"polygons: {target} ({count})")
+
+
+@app.command(epilog="Example: `geoseg evaluate configs/demo.yaml --output out/demo`")
+def evaluate(config: Config, output: Output = None) -> None:
+    """Score the map in OUTPUT on pixels whose labels training never saw."""
+    from geoseg.operations import preview, steps  # noqa: PLC0415
+
+    run = _open(config, output)
+    for line in preview.score_lines(steps.evaluate_map(run)):
+        typer.echo(line)
+
+
+@app.command(
+    epilog="Examples: `geoseg run configs/demo.yaml`, "
+    "`geoseg run configs/demo.yaml -o out/june --scheduler tcp://10.0.0.5:8786`"
+)
+def run(
+    config: Config,
+    output: Output = None,
+    scheduler: Annotated[
+        str, typer.Option(envvar="GEOSEG_SCHEDULER", help="Use a running Dask scheduler.")
+    ] = "",
+) -> None:
+    """The whole flow: select, train where no model is named, predict, stitch, polygons, report.
+
+    Starts what it needs (a Prefect server of its own, Dask workers on this machine) and stops it
+    again. Run twice, it resumes: finished blocks and a finished training are not done again.
+    """
+    from flows.crop_map import main as crop_map  # noqa: PLC0415
+
+    code = crop_map(str(config), str(output or ""), scheduler)
+    if code:
+        raise typer.Exit(code)
+
+
+def _open(config: Path, output: Path | None):  # type: ignore[no-untyped-def]
+    from geoseg.operations.run import Run  # noqa: PLC0415
+
+    return Run.open(config, output, Console())
+
+
+if __name__ == "__main__":
+    main()

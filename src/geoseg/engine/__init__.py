@@ -1,0 +1,1 @@
+"""Prediction of a whole grid: blocks, from reading to receipt, here or on a Dask cluster."""

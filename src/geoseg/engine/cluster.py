@@ -1,0 +1,84 @@
+"""Dask workers: started on this machine for a run, or those of a running scheduler."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from geoseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+# Activations of a large patch are mapped and given back at each layer by default; keeping them makes
+# the forward 1.2 to 1.7 times faster. glibc reads these when the process starts, not later.
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Where blocks are predicted."""
+
+    address: str | None = None
+    """A running scheduler, ``tcp://host:port``; None starts workers here."""
+    workers: int = 0
+    """Worker processes to start here; 0: one per core."""
+    threads: int = 1
+    """Threads of the network in each worker."""
+
+
+@contextmanager
+def connect(settings: ClusterSettings) -> Iterator[Client]:
+    """A client of the cluster, with at least one worker; closed (and stopped) at the end.
+
+    Raises ``ConfigError`` where no scheduler answers at the address, or it has no workers.
+    """
+    from distributed import Client  # noqa: PLC0415  (a second of imports, needed only here)
+
+    if settings.address is None:
+        with _local(settings) as cluster, Client(cluster) as client:
+            yield client
+        return
+    try:
+        client = Client(settings.address, timeout="20s")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cluster.address: no Dask scheduler answers at {settings.address} ({error}); start one "
+            "with 'dask scheduler', or leave the key out to use this machine"
+        ) from None
+    with client:
+        _wait_for_worker(client, settings.address)
+        yield client
+
+
+def _wait_for_worker(client: Client, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=60)
+    except TimeoutError:
+        raise ConfigError(
+            f"cluster.address: the scheduler at {address} has had no worker for 60 s; start one "
+            f"with 'dask worker {address} --nthreads 1'"
+        ) from None
+
+
+def _local(settings: ClusterSettings) -> LocalCluster:
+    from distributed import LocalCluster  # noqa: PLC0415
+
+    threads = str(settings.threads)
+    return LocalCluster(
+        n_workers=settings.workers or max(1, (os.cpu_count() or 1) // settings.threads),
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        # The block decides how much memory a worker needs; pausing or killing at a share of the
+        # machine's memory would only turn a slow run into a broken one.
+        memory_limit=0,
+        env={**MALLOC, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+    )

@@ -1,0 +1,52 @@
+"""What can go wrong because of input: one leaf class per cause.
+
+Every message names the file or key, the value, the limit and the remedy. The command line prints
+the message alone and exits with ``exit_code``; anything that is not a ``GeosegError`` is a bug and
+keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class GeosegError(Exception):
+    """Base of every error a user can mend. Never raised itself."""
+
+    exit_code = 2
+
+
+class ConfigError(GeosegError):
+    """A config file is missing, is not YAML, or has a wrong key or value."""
+
+
+class RasterError(GeosegError):
+    """A raster cannot be opened or read, or is of a kind geoseg does not map."""
+
+
+class GridMismatchError(GeosegError):
+    """Rasters that must lie on one grid do not."""
+
+
+class SceneError(GeosegError):
+    """A date or a band that the config or the model asks for is not in the imagery."""
+
+
+class EmptySelectionError(GeosegError):
+    """Nothing is left to work on: no scene matches, or no pixel is valid."""
+
+
+class LabelError(GeosegError):
+    """Labels cannot be used: unknown names or codes, a missing attribute, or too few of them."""
+
+
+class ModelError(GeosegError):
+    """A model bundle is damaged, or does not fit the imagery it is asked to map."""
+
+
+class OutputError(GeosegError):
+    """A result cannot be written: no space, no permission, or the place is taken."""
+
+
+class BlockError(GeosegError):
+    """A block failed for good; the others are finished and kept."""
+
+    exit_code = 3

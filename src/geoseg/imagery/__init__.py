@@ -1,0 +1,1 @@
+"""From named files to a clean cube and its features."""

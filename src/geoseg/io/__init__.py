@@ -1,0 +1,1 @@
+"""The only doors to the outside: rasters, vectors, files. Nothing above opens a file by itself."""

@@ -1,0 +1,95 @@
+"""Files that are whole or not there: atomic writes, checksums, JSON records."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path``, renamed over it when the body ends well.
+
+    Readers see the old file or the new one, never a part; when the body fails, the temporary file
+    is removed and ``path`` is as it was. Raises ``OutputError`` where the place cannot be written.
+    """
+    make_folder(path.parent)
+    # The suffix stays last: GDAL picks some drivers' side files by it.
+    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    try:
+        yield part
+        _sync(part)
+        os.replace(part, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Flush to the device: a rename may reach it before the bytes it names."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    remedy = {
+        errno.ENOSPC: "Free some space and run the same command again; finished blocks are kept.",
+        errno.EACCES: "Choose another --output, or change its permissions.",
+    }.get(error.errno or 0, "Check the folder and run the same command again.")
+    return OutputError(f"{path}: cannot be written: {error.strerror or error}. {remedy}")
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder and its parents; ``OutputError`` where that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole, keys in the order given."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file; None where it is not there or is no JSON (a torn record)."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest(content: Any) -> str:
+    """Hex digest of a JSON value, the same for the same content whatever the key order."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def identity(path: Path) -> list[Any]:
+    """What tells one version of an input file from another: name, size, mtime (ns)."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]

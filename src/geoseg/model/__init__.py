@@ -1,0 +1,1 @@
+"""Networks, trained bundles and prediction. The only importer of segmentation-models-pytorch."""

@@ -1,0 +1,115 @@
+"""A run: its config, its folder, and the record each step leaves there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from geoseg.config import RunConfig
+from geoseg.errors import OutputError
+from geoseg.feedback import Progress, Silent
+from geoseg.imagery.scenes import Scene, select
+from geoseg.io import configs, files
+from geoseg.legend import Legend
+from geoseg.model.bundle import load_card
+
+Record = dict[str, Any]
+"""What a step found or made, as JSON values."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of a run lies."""
+
+    root: Path
+    name: str
+
+    @property
+    def class_map(self) -> Path:
+        """Class codes, a cloud-optimized GeoTIFF."""
+        return self.root / f"{self.name}_class.tif"
+
+    @property
+    def confidence(self) -> Path:
+        """Confidence in percent, a cloud-optimized GeoTIFF."""
+        return self.root / f"{self.name}_confidence.tif"
+
+    @property
+    def polygons(self) -> Path:
+        """Crop polygons, a GeoPackage."""
+        return self.root / f"{self.name}_crops.gpkg"
+
+    @property
+    def quicklook(self) -> Path:
+        """The map as a picture."""
+        return self.root / "quicklook.png"
+
+    @property
+    def report(self) -> Path:
+        """The report for people; ``report.json`` beside it is for programs."""
+        return self.root / "report.html"
+
+    @property
+    def model(self) -> Path:
+        """The bundle the run trained."""
+        return self.root / "model"
+
+    @property
+    def work(self) -> Path:
+        """Blocks, receipts and step records: what makes the same command resume."""
+        return self.root / "work"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution over one area and season."""
+
+    config: RunConfig
+    folder: RunFolder
+    progress: Progress = field(default_factory=Silent)
+
+    @classmethod
+    def open(cls, config: Path, output: Path, progress: Progress | None = None) -> Run:
+        """Read the config and make the run's folder. Raises ``ConfigError``, ``OutputError``."""
+        content = configs.load(config)
+        folder = RunFolder(output.resolve(), content.name)
+        if output.exists() and not output.is_dir():
+            raise OutputError(f"{output} is a file; --output names the folder of the results")
+        files.make_folder(folder.work)
+        return cls(content, folder, progress or Silent())
+
+    @cached_property
+    def scenes(self) -> tuple[Scene, ...]:
+        """The season's scenes, opened once."""
+        return select(self.config.imagery)
+
+    @property
+    def bundle(self) -> Path:
+        """The model the map is made with."""
+        return self.config.model.bundle or self.folder.model
+
+    @cached_property
+    def legend(self) -> Legend:
+        """The legend of the model where one is named, else of the config."""
+        if self.config.model.bundle:
+            return load_card(self.config.model.bundle).legend
+        return self.config.make_legend()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Record]:
+        """Time a step and keep what it puts into the record, once it has ended well."""
+        record: Record = {}
+        began = time.perf_counter()
+        yield record
+        record["seconds"] = round(time.perf_counter() - began, 2)
+        files.write_json(self.folder.work / f"{name}.json", record)
+
+    def recorded(self, name: str) -> Record:
+        """The record of a step; empty where it has not run."""
+        content = files.read_json(self.folder.work / f"{name}.json")
+        return content if isinstance(content, dict) else {}

@@ -1,0 +1,133 @@
+"""The one lattice of patches for a whole grid, and the blocks of work on it. Integers only.
+
+A patch is what the network sees; its core is what is kept. Cores are squares of ``core`` pixels
+laid from the grid's origin and cut at its far border, so each pixel belongs to exactly one core. A patch
+is its core grown by ``margin`` and clipped at the grid's border. Core and margin are multiples of
+the network's output stride, so patch origins are too: a convolutional network then samples the same
+phase in every patch, and moving a block border moves no prediction.
+
+A block is a rectangle of whole cores: the unit of work, of retry and of one receipt. Since the
+lattice does not depend on the blocks, neither does the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from geoseg.errors import ConfigError
+from geoseg.grid import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One square the network sees, in grid coordinates."""
+
+    core: Window
+    """The pixels whose prediction is kept."""
+    extent: Window
+    """What is read: the core and its margin, clipped at the grid's border."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The patches of a grid."""
+
+    height: int
+    width: int
+    core: int
+    """Side of a patch core in pixels, a multiple of ``stride``."""
+    margin: int
+    """Context on each side of the core in pixels, a multiple of ``stride``; it is cropped."""
+    stride: int = 32
+    """Output stride of the network: the side of the square its coarsest layer sees as one."""
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a grid needs at least one pixel, not {self.width} x {self.height}")
+        for key, value, least in (("core", self.core, self.stride), ("margin", self.margin, 0)):
+            if value < least or value % self.stride:
+                raise ConfigError(
+                    f"predict.{key}: {value} is not a multiple of the network's stride "
+                    f"{self.stride} (at least {least}); the nearest is "
+                    f"{max(least, round(value / self.stride) * self.stride)}"
+                )
+
+    @property
+    def window(self) -> Window:
+        """The whole grid."""
+        return Window(0, 0, self.height, self.width)
+
+    def patches(self, window: Window) -> Iterator[Patch]:
+        """The patches whose cores lie in ``window``, row by row.
+
+        ``window`` must start on the lattice and end on it or on the grid's border.
+        """
+        for row in range(window.row, window.row_stop, self.core):
+            for col in range(window.col, window.col_stop, self.core):
+                core = Window(row, col, self.core, self.core).clip(self.window)
+                yield Patch(core, core.expand(self.margin).clip(self.window))
+
+    def patch_of(self, row: int, col: int) -> Patch:
+        """The one patch whose core holds pixel ``(row, col)``."""
+        origin = Window(row // self.core * self.core, col // self.core * self.core, 1, 1)
+        return next(self.patches(origin))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The unit of work: cores of neighbouring patches, read once with the margin, written once."""
+
+    row: int
+    """Row of the block among the blocks."""
+    col: int
+    core: Window
+    """What the block writes."""
+    extent: Window
+    """What the block reads."""
+
+    @property
+    def id(self) -> str:
+        """Name of the block in files and messages, e.g. ``r0003_c0012``."""
+        return f"r{self.row:04d}_c{self.col:04d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All blocks of a grid: the lattice, cut into squares of ``block`` pixels."""
+
+    lattice: Lattice
+    block: int
+    """Side of a block in pixels, a multiple of the lattice's core."""
+
+    def __post_init__(self) -> None:
+        core = self.lattice.core
+        if self.block < core or self.block % core:
+            raise ConfigError(
+                f"predict.block: {self.block} is not a multiple of predict.core ({core}); the "
+                f"nearest is {max(core, round(self.block / core) * core)}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of blocks."""
+        return -(-self.lattice.height // self.block), -(-self.lattice.width // self.block)
+
+    def __len__(self) -> int:
+        rows, cols = self.shape
+        return rows * cols
+
+    def __iter__(self) -> Iterator[Block]:
+        rows, cols = self.shape
+        for row in range(rows):
+            for col in range(cols):
+                yield self.block_at(row, col)
+
+    def block_at(self, row: int, col: int) -> Block:
+        """The block in row ``row`` and column ``col`` of the blocks."""
+        rows, cols = self.shape
+        if not (0 <= row < rows and 0 <= col < cols):
+            raise IndexError(f"block ({row}, {col}) is outside {rows} x {cols} blocks")
+        grid = self.lattice.window
+        core = Window(row * self.block, col * self.block, self.block, self.block).clip(grid)
+        return Block(row, col, core, core.expand(self.lattice.margin).clip(grid))

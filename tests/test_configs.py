@@ -1,0 +1,90 @@
+"""Every committed config is a test case, and every mistake in one gets an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoseg.config import parse
+from geoseg.errors import ConfigError
+from geoseg.io import configs
+
+ROOT = Path(__file__).parents[1]
+GOOD: dict[str, Any] = {
+    "name": "x",
+    "imagery": {"folder": "images", "pattern": "{date}.tif"},
+    "legend": [{"code": 1, "name": "a"}, {"code": 2, "name": "b"}],
+    "labels": {"file": "labels.tif"},
+}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_committed_configs_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOSEG_DATA", "somewhere")
+    config = configs.load(path)
+    assert config.name == path.stem
+    assert len(config.make_legend()) >= 2
+
+
+def test_paths_start_at_the_config() -> None:
+    config = parse(GOOD, Path("/area"), "x.yaml")
+    assert config.imagery.folder == Path("/area/images")
+
+
+def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {**GOOD, "labels": {"file": "${GEOSEG_TEST}/labels.tif"}}
+    monkeypatch.setenv("GEOSEG_TEST", "/labels")
+    config = parse(content, Path("/area"), "x.yaml")
+    assert config.labels is not None
+    assert config.labels.file == Path("/labels/labels.tif")
+    monkeypatch.delenv("GEOSEG_TEST")
+    with pytest.raises(ConfigError, match=r"labels\.file: environment variable GEOSEG_TEST"):
+        parse(content, Path("/area"), "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"imagry": {}}, r"imagry: unknown key; did you mean 'imagery'"),
+        ({"predict": {"blok": 512}}, r"predict\.blok: unknown key; did you mean 'block'"),
+        ({"predict": {"zzz": 1}}, r"predict\.zzz: unknown key; known here: block, core"),
+        (
+            {"imagery": {"scenes": [{"fil": "a.tif"}]}},
+            r"imagery\.scenes\.0\.fil: unknown key; did you mean 'file'",
+        ),
+        ({"predict": {"margin": -1}}, r"predict\.margin: .*greater than or equal to 0 \(got -1\)"),
+        ({"predict": {"precision": "fp16"}}, r"predict\.precision: .*'fp32' or 'bf16'"),
+        ({"name": "a/b"}, r"name: .*\(got 'a/b'\)"),
+        ({"imagery": {"folder": "x", "pattern": "all.tif"}}, "neither {date} nor {step}"),
+        ({"imagery": {}}, "give either 'folder'"),
+        ({"labels": None}, "needs 'model.bundle', or 'labels' and 'legend'"),
+    ],
+)
+def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse({**GOOD, **change}, Path(), "x.yaml")
+    assert str(caught.value).startswith("x.yaml: ")
+
+
+def test_every_mistake_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({**GOOD, "one": 1, "two": 2}, Path(), "x.yaml")
+    assert "one: unknown key" in str(caught.value)
+    assert "two: unknown key" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [": [", "- a\n- b", "", "\x00"])
+def test_not_a_config(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="x.yaml"):
+        configs.load(path)
+
+
+def test_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such config file"):
+        configs.load(tmp_path / "x.yaml")
+    with pytest.raises(ConfigError, match="is a folder"):
+        configs.load(tmp_path)

@@ -1,0 +1,68 @@
+"""Imports go down only, and neighbours on a floor leave each other alone."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "geoseg"
+FLOORS: dict[str, int] = {
+    **dict.fromkeys(
+        ["errors", "grid", "legend", "tiling", "config", "normalization", "feedback"], 0
+    ),
+    "io": 1,
+    **dict.fromkeys(["imagery", "model"], 2),
+    **dict.fromkeys(["engine", "learning", "product", "synthetic"], 3),
+    "operations": 4,
+    "cli": 5,
+}
+ONLY_IMPORTERS = {
+    "segmentation_models_pytorch": {"model"},
+    "torch": {"model", "engine", "learning"},
+    "rasterio": {"io", "imagery", "product"},
+    "pyogrio": {"io"},
+    "prefect": set(),
+}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _room(path: Path) -> str:
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+FILES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_go_down(path: Path) -> None:
+    room = _room(path)
+    for name in _imports(path):
+        parts = name.split(".")
+        if parts[0] == "geoseg" and parts[1] in FLOORS and parts[1] != room:
+            same_nouns = FLOORS[room] == FLOORS[parts[1]] == 0
+            assert FLOORS[parts[1]] < FLOORS[room] or same_nouns, f"{room} imports {name}"
+        owners = ONLY_IMPORTERS.get(parts[0])
+        assert owners is None or room in owners, f"{room} imports {name}"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {_room(path) for path in FILES} <= set(FLOORS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "flows").glob("*.py")), ids=lambda p: p.name)
+def test_flows_are_thin(path: Path) -> None:
+    touched = {name.split(".")[0] for name in _imports(path)}
+    assert not touched & {"numpy", "rasterio", "torch", "dask", "distributed"}
