@@ -16,15 +16,15 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-# Where no server is named, Prefect starts one of its own: it need not call home, and its lines about
-# starting and stopping would stand between the progress bars.
+# Where no server is named, Prefect starts one of its own: it need not call home, and its lines would
+# stand between the progress bars. What goes wrong is told by `main`.
 if "PREFECT_API_URL" not in os.environ:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 from geoseg.errors import GeosegError
 from prefect import State, flow, task
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 
 from flows.feedback import FlowProgress, publish_products
 
@@ -115,10 +115,10 @@ def evaluate(place: Place) -> dict[str, Any]:
 @step("report")
 def report(place: Place) -> dict[str, Any]:
     """Write quicklook and report, and show them in Prefect."""
-    from geoseg.operations import steps
+    from geoseg.operations import reporting
 
     run = _open(place)
-    record = steps.write_reports(run)
+    record = reporting.write_reports(run)
     publish_products(
         {
             "areas": record["areas"],
@@ -149,26 +149,28 @@ def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
         (evaluate, (place,)),
         (report, (place,)),
     ]
-    state: State[Any] | None = None
     for call, arguments in calls:
         state = call(*arguments)
-        if state.is_failed() or state.is_crashed():
-            return state
-    return state
+        if not state.is_completed():
+            # A state of its own: Prefect would sum a task's state up as "1/1 states failed".
+            return Failed(message=state.message, data=state.result(raise_on_failure=False))
+    return Completed(message="map, polygons and report are written")
 
 
 def main(config: str, output: str = "", scheduler: str = "") -> int:
     """Run the flow here; prints what was produced and returns the exit code."""
-    from geoseg.operations import preview
+    from geoseg.operations import reporting
     from geoseg.operations.run import Run
 
     run = Run.open(Path(config), Path(output) if output else None)  # before a server is started
     state = crop_map(config, output, scheduler, return_state=True)
     if not state.is_completed():
-        data = state.data if isinstance(state.data, dict) else {}
+        cause = state.result(raise_on_failure=False)
+        if isinstance(cause, BaseException):
+            raise cause  # a bug: its traceback is wanted
         print(f"geoseg: {state.message}", file=sys.stderr)
-        return int(data.get("exit_code", 1))
-    for line in preview.products(run):
+        return int(cause["exit_code"])
+    for line in reporting.summary(run):
         print(line)
     return 0
 

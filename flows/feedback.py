@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any, Self
 from uuid import UUID
 
@@ -52,9 +53,9 @@ class _FlowStep:
 
     def _publish(self, percent: float) -> None:
         if self._artifact is None:
-            self._artifact = create_progress_artifact(
-                percent, key=f"geoseg-{self._what}", description=f"{self._what}: {self._unit}"
-            )
+            key = "geoseg-" + re.sub(r"[^a-z0-9]+", "-", self._what.lower()).strip("-")
+            text = f"{self._what}: {self._total} {self._unit}"
+            self._artifact = create_progress_artifact(percent, key=key, description=text)
         else:
             update_progress_artifact(self._artifact, percent)
 

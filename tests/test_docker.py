@@ -22,8 +22,6 @@ COMPOSE = DOCKER / "compose.yaml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text())["services"]
 OPEN_FILES = {"deployments", "prefect-worker", "dask-worker-cpu", "dask-worker-gpu"}
 
-Instruction = tuple[str, str]
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -31,7 +29,7 @@ class Stage:
 
     name: str
     base: str
-    instructions: tuple[Instruction, ...]
+    instructions: tuple[tuple[str, str], ...]
 
     def of(self, keyword: str) -> list[str]:
         return [rest for word, rest in self.instructions if word == keyword]
@@ -134,7 +132,9 @@ def test_images_are_pinned_or_built_here() -> None:
     outside += [service["image"] for service in SERVICES.values() if "build" not in service]
     assert outside
     for image in outside:
-        assert re.search(r":(3\.\d+\.\d+|\d\d\.\d+)-(slim-)?[a-z]+$", image), f"{image} names no exact version"
+        assert re.search(r":(3\.\d+\.\d+|\d\d\.\d+)-(slim-)?[a-z]+$", image), (
+            f"{image} names no exact version"
+        )
 
 
 def test_services_build_existing_targets_under_their_own_name() -> None:
@@ -175,13 +175,9 @@ def test_services_hold_no_more_rights_than_they_need() -> None:
 
 def test_volumes_are_declared_and_data_lies_at_one_path() -> None:
     declared = set(yaml.safe_load(COMPOSE.read_text())["volumes"])
-    binds: dict[str, dict[str, Any]] = {}
-    for name, service in SERVICES.items():
-        for volume in service.get("volumes", []):
-            if isinstance(volume, str):
-                assert volume.split(":")[0] in declared
-            else:
-                binds[name] = volume
+    mounts = [(name, v) for name, service in SERVICES.items() for v in service.get("volumes", [])]
+    assert {v.split(":")[0] for _, v in mounts if isinstance(v, str)} == declared
+    binds = {name: v for name, v in mounts if not isinstance(v, str)}
     assert set(binds) == OPEN_FILES
     assert all(bind == binds["prefect-worker"] for bind in binds.values())
     assert "mkdir /data" in " ".join(STAGES["app"].of("RUN"))
@@ -190,12 +186,8 @@ def test_volumes_are_declared_and_data_lies_at_one_path() -> None:
 
 def test_secrets_come_from_outside() -> None:
     secret = re.compile(r"PASSWORD|AUTH|TOKEN|SECRET")
-    named = [
-        (key, value)
-        for service in SERVICES.values()
-        for key, value in service.get("environment", {}).items()
-        if secret.search(key)
-    ]
+    pairs = [p for service in SERVICES.values() for p in service.get("environment", {}).items()]
+    named = [(key, value) for key, value in pairs if secret.search(key)]
     assert {key for key, _ in named} >= {"POSTGRES_PASSWORD", "PREFECT_SERVER_API_AUTH_STRING"}
     for key, value in named:
         assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), f"{key} is not a required variable"

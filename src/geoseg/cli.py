@@ -7,16 +7,18 @@ commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geoseg import __version__
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
+
+if TYPE_CHECKING:
+    from geoseg.operations.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +39,6 @@ Output = Annotated[
 
 def main() -> None:
     """Entry point: a user's mistake ends with its message alone."""
-    logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
         app()
     except GeosegError as error:
@@ -174,7 +175,7 @@ def run(
         raise typer.Exit(code)
 
 
-def _open(config: Path, output: Path | None):  # type: ignore[no-untyped-def]
+def _open(config: Path, output: Path | None) -> Run:
     from geoseg.operations.run import Run  # noqa: PLC0415
 
     return Run.open(config, output, Console())

@@ -211,10 +211,17 @@ class ClusterConfig(_Section):
 
     address: str | None = None
     """A running Dask scheduler; where not named, workers are started on this machine."""
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Worker processes on this machine; 0: one per core."""
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Worker processes on this machine; ``auto``: as many as the cores feed; 0: no Dask at all."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of the network in each worker."""
+
+    @property
+    def processes(self) -> int:
+        """``workers`` as a number."""
+        if self.workers == "auto":
+            return max(1, len(os.sched_getaffinity(0)) // self.threads)
+        return self.workers
 
 
 class RunConfig(_Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class ClusterSettings:
 
     address: str | None = None
     """A running scheduler, ``tcp://host:port``; None starts workers here."""
-    workers: int = 0
-    """Worker processes to start here; 0: one per core."""
+    workers: int = 1
+    """Worker processes to start here."""
     threads: int = 1
     """Threads of the network in each worker."""
 
@@ -42,6 +42,8 @@ def connect(settings: ClusterSettings) -> Iterator[Client]:
     """
     from distributed import Client  # noqa: PLC0415  (a second of imports, needed only here)
 
+    # Its own news of every worker that comes and goes would stand between the progress bars.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     if settings.address is None:
         with _local(settings) as cluster, Client(cluster) as client:
             yield client
@@ -73,7 +75,7 @@ def _local(settings: ClusterSettings) -> LocalCluster:
 
     threads = str(settings.threads)
     return LocalCluster(
-        n_workers=settings.workers or max(1, (os.cpu_count() or 1) // settings.threads),
+        n_workers=settings.workers,
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,

@@ -28,9 +28,7 @@ _FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, Geometry
 _DATE = "2000-01-01T00:00:00.000Z"
 
 
-def read_polygons(
-    path: Path, layer: str | None, columns: Sequence[str]
-) -> geopandas.GeoDataFrame:
+def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geopandas.GeoDataFrame:
     """Polygons of one layer with the named columns, in the file's own CRS.
 
     ``layer`` may be None where the file has one layer with geometry. Rows without geometry and
@@ -59,7 +57,9 @@ def _layer(path: Path, layer: str | None) -> str:
     found = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
     listed = ", ".join(found) or "none"
     if layer is not None and layer not in found:
-        raise LabelError(f"{path}: no layer {layer!r} with geometry; 'labels.layer' may be: {listed}")
+        raise LabelError(
+            f"{path}: no layer {layer!r} with geometry; 'labels.layer' may be: {listed}"
+        )
     if layer is None and len(found) != 1:
         raise LabelError(
             f"{path} has {len(found)} layers with geometry ({listed}), not one"
@@ -90,15 +90,19 @@ class PolygonWriter:
 
     def __init__(self, path: Path, layer: str, crs: str | None) -> None:
         self._path, self._layer, self._crs = path, layer, crs
+        self._kinds: dict[str, str] = {}
 
-    def append(
-        self, geometries: NDArray[np.object_], columns: Mapping[str, NDArray[Any]]
-    ) -> None:
+    def append(self, geometries: NDArray[np.object_], columns: Mapping[str, NDArray[Any]]) -> None:
         """Add polygons (an array of shapely ``Polygon``) and one array per column, equally long.
 
         The first batch, which may be empty, fixes the columns and their types; NaN is written as
         null. Opening the file costs some milliseconds, so batches of thousands are best.
         """
+        kinds = {name: str(values.dtype.kind) for name, values in columns.items()}
+        if kinds != (self._kinds or kinds):
+            # GDAL would convert the values to the first batch's type, or drop them.
+            raise TypeError(f"columns {kinds} of this batch are not {self._kinds} of the first")
+        self._kinds = kinds
         with warnings.catch_warnings():
             # An image without CRS has polygons without CRS.
             warnings.filterwarnings("ignore", "'crs' was not provided")
@@ -113,7 +117,6 @@ class PolygonWriter:
                 crs=self._crs,
                 append=self._path.exists(),
             )
-
 
     def set_style(self, name: str, qml: str) -> None:
         """Keep a QGIS style in the file, as QGIS itself does; it is applied when the layer loads."""

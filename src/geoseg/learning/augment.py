@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 SYMMETRIES = 8
 """Rotations by quarter turns, each also mirrored."""
 
-_Array = TypeVar("_Array", bound=NDArray[np.generic])
+_Number = TypeVar("_Number", bound=np.generic)
 
 
-def orient(array: _Array, symmetry: int) -> _Array:
+def orient(array: NDArray[_Number], symmetry: int) -> NDArray[_Number]:
     """One of the square's 8 symmetries, over the last two axes. A view: nothing is copied."""
     turned = np.rot90(array, symmetry % 4, axes=(-2, -1))
-    return turned.swapaxes(-2, -1) if symmetry >= 4 else turned  # type: ignore[return-value]
+    return turned.swapaxes(-2, -1) if symmetry >= 4 else turned
 
 
 def drop_dates(

@@ -113,7 +113,7 @@ class Fit:
                 logits = self.network(features)
             loss = masked_cross_entropy(logits, target, self._weights)
             self._optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
             self._optimizer.step()
             self._schedule.step()

@@ -22,9 +22,7 @@ def masked_cross_entropy(
     known the loss is 0.
     """
     # In float32 whatever the network computes in: a log-sum-exp loses too much in bf16.
-    total = F.cross_entropy(
-        logits.float(), target, weights, ignore_index=UNKNOWN, reduction="sum"
-    )
+    total = F.cross_entropy(logits.float(), target, weights, ignore_index=UNKNOWN, reduction="sum")
     known = target[target != UNKNOWN]
     return total / weights[known].sum().clamp_min(torch.finfo(torch.float32).tiny)
 

@@ -50,11 +50,11 @@ class Scores:
 
     @cached_property
     def _reference(self) -> NDArray[np.float64]:
-        return self.confusion.sum(axis=1).astype(np.float64)
+        return np.asarray(self.confusion.sum(axis=1), dtype=np.float64)
 
     @cached_property
     def _mapped(self) -> NDArray[np.float64]:
-        return self.confusion.sum(axis=0).astype(np.float64)
+        return np.asarray(self.confusion.sum(axis=0), dtype=np.float64)
 
     @property
     def pixels(self) -> int:
@@ -128,7 +128,8 @@ class Scores:
     def _class(self, index: int) -> dict[str, Any]:
         entry = self.legend.classes[index]
         figures = {
-            name: _plain(getattr(self, name)[index]) for name in ("iou", "precision", "recall", "f1")
+            name: _plain(getattr(self, name)[index])
+            for name in ("iou", "precision", "recall", "f1")
         }
         pixels = int(self._reference[index])
         return {"code": entry.code, "name": entry.name, "pixels": pixels, **figures}
@@ -141,7 +142,8 @@ def _ratio(part: float, whole: float) -> float:
 def _ratios(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """Elementwise; nan where there is nothing to divide by."""
     out = np.full(part.shape, np.nan)
-    return np.divide(part, whole, out=out, where=whole > 0)
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out
 
 
 def _plain(value: float) -> float | None:

@@ -83,7 +83,10 @@ class Cells:
         """The sample around cell ``number``; beyond the grid only where the grid is smaller."""
         row, col = divmod(number, self.across)
         return Window(
-            self._start(row, self.grid.height), self._start(col, self.grid.width), self.side, self.side
+            self._start(row, self.grid.height),
+            self._start(col, self.grid.width),
+            self.side,
+            self.side,
         )
 
     def _start(self, place: int, length: int) -> int:
@@ -128,9 +131,9 @@ def cut(source: Source, config: TrainConfig, folder: Path, progress: Progress) -
     the samples do not fit the disk, ``RasterError`` for a damaged file.
     """
     cells = Cells.of(source.grid, config)
-    numbers, pixels = _survey(source, cells)
+    candidates, pixels = _survey(source, cells)
     _require_parts(pixels)
-    numbers = _draw(numbers, config)
+    numbers = _draw(candidates, config)
     windows = tuple(cells.extent(number) for number in numbers)
     samples = _allocate(source, windows, pixels, make_folder(folder))
     with progress.start("samples", len(numbers), "samples") as step:
@@ -176,9 +179,7 @@ def _require_parts(pixels: NDArray[np.int64]) -> None:
             )
 
 
-def _draw(
-    numbers: tuple[NDArray[np.int64], NDArray[np.int64]], config: TrainConfig
-) -> list[int]:
+def _draw(numbers: tuple[NDArray[np.int64], NDArray[np.int64]], config: TrainConfig) -> list[int]:
     """At most ``max_samples`` cells in grid order, of both parts as far as the number allows."""
     random = np.random.default_rng(config.seed)
     train, validation = (random.permutation(group) for group in numbers)

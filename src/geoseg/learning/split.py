@@ -146,7 +146,9 @@ def _census(
         if config.by == "field":
             unit = fields[rows, cols].astype(np.int64)
         else:
-            unit = (rows + window.row) // config.block * across + (cols + window.col) // config.block
+            unit = (rows + window.row) // config.block * across + (
+                cols + window.col
+            ) // config.block
         keys, pixels = np.unique(unit * classes + known[rows, cols], return_counts=True)
         tally.update(dict(zip(keys.tolist(), pixels.tolist(), strict=True)))
     if config.by == "field":
@@ -179,7 +181,9 @@ def draw_parts(counts: NDArray[np.int64], config: SplitConfig) -> NDArray[np.uin
     weights: classes from rare to common, each unit to the part that lacks most of its rarest class,
     measured against the part's share. Units of one class come in an order drawn by the seed.
     """
-    shares = np.array([1 - config.validation - config.held_back, config.validation, config.held_back])
+    shares = np.array(
+        [1 - config.validation - config.held_back, config.validation, config.held_back]
+    )
     totals = counts.sum(axis=0)
     rarest = np.where(counts > 0, totals, np.iinfo(np.int64).max).argmin(axis=1)
     order = np.random.default_rng(config.seed).permutation(len(counts))

@@ -74,9 +74,13 @@ class Run:
     progress: Progress = field(default_factory=Silent)
 
     @classmethod
-    def open(cls, config: Path, output: Path, progress: Progress | None = None) -> Run:
-        """Read the config and make the run's folder. Raises ``ConfigError``, ``OutputError``."""
+    def open(cls, config: Path, output: Path | None, progress: Progress | None = None) -> Run:
+        """Read the config and make the run's folder, ``out/NAME`` where none is given.
+
+        Raises ``ConfigError`` and ``OutputError``.
+        """
         content = configs.load(config)
+        output = output or Path("out") / content.name
         folder = RunFolder(output.resolve(), content.name)
         if output.exists() and not output.is_dir():
             raise OutputError(f"{output} is a file; --output names the folder of the results")

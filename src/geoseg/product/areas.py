@@ -61,8 +61,9 @@ def pixel_area(grid: Grid) -> NDArray[np.float64] | None:
 
 def _row_middles(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Map coordinates of the middle of each row."""
-    x, y = grid.transform * (grid.width / 2, np.arange(grid.height) + 0.5)
-    return np.broadcast_to(x, grid.height), np.broadcast_to(y, grid.height)
+    a, b, c, d, e, f = tuple(grid.transform)[:6]
+    col, row = grid.width / 2, np.arange(grid.height) + 0.5
+    return a * col + b * row + c, d * col + e * row + f
 
 
 def _areal_scale(crs: pyproj.CRS, grid: Grid) -> NDArray[np.float64]:
@@ -89,8 +90,8 @@ def _area_south_of(crs: pyproj.CRS, latitude: NDArray[np.float64]) -> NDArray[np
 
     Snyder, Map Projections: A Working Manual (USGS 1395, 1987), equation 3-12 times a²/2.
     """
-    ellipsoid = crs.ellipsoid
-    a, b = ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
+    geod = crs.get_geod() or pyproj.Geod(ellps="WGS84")
+    a, b = geod.a, geod.b
     sine, e = np.sin(latitude), np.sqrt(1 - (b / a) ** 2)
     if e == 0:
         return np.asarray(a**2 * sine)

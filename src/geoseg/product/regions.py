@@ -1,32 +1,25 @@
-"""Regions: the 4-connected areas of one class in a strip of the map, traced in pixel coordinates.
+"""Regions: the 4-connected areas of one class, found strip by strip and joined where strips meet.
 
 A strip is cut into horizontal runs of one class; runs that touch from row to row are linked, and the
-connected components of that graph are the regions. Counting runs instead of pixels keeps all of it
-in array operations; only the outlines come from GDAL. Coordinates are whole numbers (column, row),
-so regions of neighbouring strips join exactly.
+connected components of that graph are its regions. Counting runs instead of pixels keeps all of it
+in a few array operations.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import Self
 
 import numpy as np
-import rasterio.features
-import shapely
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from geoseg.legend import NODATA
-
-Ints = NDArray[np.int64]
+from geoseg.product.outlines import Corners, Ints, find_corners, link
 
 
 @dataclass(frozen=True)
 class Regions:
-    """``n`` regions, and the ``m >= n`` polygons they are made of."""
+    """``n`` regions: what is counted of them."""
 
     code: NDArray[np.uint8]
     pixels: Ints
@@ -35,83 +28,75 @@ class Regions:
     hectares: NDArray[np.float64]
     """NaN where the map has no CRS."""
     last: Ints
-    """Index of the last pixel in raster order; tells where in the file the region comes."""
-    parts: NDArray[np.object_]
-    """``[m]`` shapely polygons, one per strip and region."""
-    owner: Ints
-    """``[m]``: the region each part belongs to."""
+    """Index of the last pixel in raster order: regions are complete, and written, in this order."""
 
     def __len__(self) -> int:
         return len(self.code)
 
-    def take(self, chosen: NDArray[np.bool_]) -> Self:
-        """The regions where ``chosen[n]`` holds."""
-        number = np.cumsum(chosen) - 1
-        kept = chosen[self.owner]
+    def pick(self, chosen: NDArray[np.generic]) -> Self:
+        """The regions at ``chosen`` (indices or a mask)."""
         return type(self)(
             self.code[chosen],
             self.pixels[chosen],
             self.confidence[chosen],
             self.hectares[chosen],
             self.last[chosen],
-            self.parts[kept],
-            number[self.owner[kept]],
         )
 
     def followed_by(self, other: Self) -> Self:
-        """Both tables, ``other`` numbered after ``self``."""
+        """Both tables, one after the other."""
         return type(self)(
             np.concatenate([self.code, other.code]),
             np.concatenate([self.pixels, other.pixels]),
             np.concatenate([self.confidence, other.confidence]),
             np.concatenate([self.hectares, other.hectares]),
             np.concatenate([self.last, other.last]),
-            np.concatenate([self.parts, other.parts]),
-            np.concatenate([self.owner, other.owner + len(self)]),
         )
 
-    def joined(self, groups: Ints) -> Self:
-        """One region per group; ``groups[n]`` counts from 0, each group of one class."""
-        count = int(groups.max(initial=-1)) + 1
+    def joined(self, group: Ints) -> Self:
+        """One region per group; ``group[n]`` counts from 0, each group of one class."""
+        count = int(group.max(initial=-1)) + 1
         code, last = np.zeros(count, np.uint8), np.zeros(count, np.int64)
-        code[groups] = self.code
-        np.maximum.at(last, groups, self.last)
+        code[group] = self.code
+        np.maximum.at(last, group, self.last)
         return type(self)(
             code,
-            sum_by(groups, self.pixels, count),
-            sum_by(groups, self.confidence, count),
-            np.bincount(groups, self.hectares, count),
+            _sum(group, self.pixels, count),
+            _sum(group, self.confidence, count),
+            # Without any region bincount forgets its weights' type.
+            np.bincount(group, self.hectares, count).astype(np.float64),
             last,
-            self.parts,
-            groups[self.owner],
         )
 
-    def outlines(self) -> NDArray[np.object_]:
-        """``[n]`` polygons in canonical form: corners only, starting at the least one."""
-        order = np.argsort(self.owner, kind="stable")
-        parts, owner = self.parts[order], self.owner[order]
-        counts = np.bincount(owner, minlength=len(self))
-        out = parts[np.cumsum(counts) - counts]
-        several = np.flatnonzero(counts > 1)
-        if several.size:
-            chosen = counts[owner] > 1
-            place = np.searchsorted(several, owner[chosen])
-            bundles = shapely.multipolygons(parts[chosen], indices=place)
-            # The union of whole-numbered right-angled outlines needs no rounding: it is exact.
-            out[several] = _corners_only(shapely.union_all(bundles[:, np.newaxis], axis=1))
-        return np.asarray(shapely.normalize(out))
+
+@dataclass(frozen=True)
+class Traced:
+    """Regions with their corners, owned by their places in the table."""
+
+    regions: Regions
+    corners: Corners
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def pick(self, chosen: Ints) -> Self:
+        """The regions at the indices ``chosen``, in that order."""
+        place = np.full(len(self), -1)
+        place[chosen] = np.arange(len(chosen))
+        owner = place[self.corners.owner]
+        kept = owner >= 0
+        return type(self)(self.regions.pick(chosen), self.corners.pick(kept, owner[kept]))
+
+    def followed_by(self, other: Self) -> Self:
+        """Both tables, the other's regions numbered after these."""
+        moved = other.corners.owned_by(other.corners.owner + len(self))
+        corners = Corners.concatenate([self.corners, moved])
+        return type(self)(self.regions.followed_by(other.regions), corners)
 
 
-def sum_by(groups: Ints, values: NDArray[np.integer], count: int) -> Ints:
-    """Sum of ``values`` in each group (exact up to 2**53)."""
-    return np.bincount(groups, values, count).astype(np.int64)
-
-
-def link(first: Ints, second: Ints, count: int) -> Ints:
-    """Connected components of ``count`` nodes joined pairwise: the component of each, from 0."""
-    ones = np.ones(len(first), dtype=np.uint8)
-    graph = coo_array((ones, (first, second)), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+def _sum(group: Ints, values: NDArray[np.integer], count: int) -> Ints:
+    """Sum of ``values`` in each group; exact up to 2**53."""
+    return np.bincount(group, values, count).astype(np.int64)
 
 
 def find_regions(
@@ -125,35 +110,24 @@ def find_regions(
     ``hectares[height]`` is a pixel's area in each row. Also returns which region each pixel is in,
     ``int32[height, width]``, -1 for nodata.
     """
-    height, width = codes.shape
+    width = codes.shape[1]
     begins = _run_begins(codes)
+    run = np.cumsum(begins, dtype=np.int32).reshape(codes.shape) - 1
     starts = np.flatnonzero(begins)
     lengths = np.diff(starts, append=codes.size)
-    run_code = codes.ravel()[starts]
-    run = np.cumsum(begins, dtype=np.int32).reshape(height, width) - 1
-    region = _link_runs(codes, begins, run)
-    valued = run_code != NODATA
-    _, region[valued] = np.unique(region[valued], return_inverse=True)
-    region[~valued] = -1
-    run_percent = np.add.reduceat(confidence.ravel(), starts, dtype=np.int64)
-    places = region[run].astype(np.int32)
-
-    members, begin, long = region[valued], starts[valued], lengths[valued]
-    count = int(members.max(initial=-1)) + 1
-    code, last = np.zeros(count, np.uint8), np.zeros(count, np.int64)
-    code[members] = run_code[valued]
-    np.maximum.at(last, members, begin + long - 1)
-    parts, owner = _trace(places, row)
-    found = Regions(
+    code = codes.ravel()[starts]
+    runs = Regions(
         code,
-        sum_by(members, long, count),
-        sum_by(members, run_percent[valued], count),
-        np.bincount(members, long * hectares[begin // width], count),
-        last + row * width,
-        parts,
-        owner,
+        lengths,
+        np.add.reduceat(confidence.ravel(), starts, dtype=np.int64),
+        lengths * hectares[starts // width],
+        row * width + starts + lengths - 1,
     )
-    return found, places
+    component = _link_runs(codes, begins, run)
+    valued = code != NODATA
+    group = np.full(len(code), -1)
+    group[valued] = np.unique(component[valued], return_inverse=True)[1]
+    return runs.pick(valued).joined(group[valued]), group.astype(np.int32)[run]
 
 
 def _run_begins(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -166,46 +140,64 @@ def _run_begins(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _link_runs(codes: NDArray[np.uint8], begins: NDArray[np.bool_], run: NDArray[np.int32]) -> Ints:
     """Component of each run, runs of one class that share an edge being joined."""
     touching = codes[1:] == codes[:-1]
-    # A pair of runs is seen first where one of them begins; once is enough.
+    # A pair of runs is seen first where one of the two begins, and once is enough.
     touching &= begins[1:] | begins[:-1]
     return link(run[:-1][touching], run[1:][touching], int(run[-1, -1]) + 1)
 
 
-def _trace(places: NDArray[np.int32], row: int) -> tuple[NDArray[np.object_], Ints]:
-    """Outline of each region in map pixels, and the region it is of."""
-    shift = rasterio.Affine.translation(0, row)
-    found = rasterio.features.shapes(places, places >= 0, connectivity=4, transform=shift)
-    rings, ring_counts, owner = [], [], []
-    for shape, value in found:
-        rings.extend(shape["coordinates"])
-        ring_counts.append(len(shape["coordinates"]))
-        owner.append(int(value))
-    points = np.array(list(chain.from_iterable(rings)), dtype=np.float64).reshape(-1, 2)
-    ring_ends = np.cumsum([0, *(len(ring) for ring in rings)])
-    polygons = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, points, (ring_ends, np.cumsum([0, *ring_counts]))
-    )
-    return np.asarray(polygons, dtype=object), np.array(owner, dtype=np.int64)
+def no_regions() -> Traced:
+    """An empty table."""
+    none = np.full((1, 1), NODATA, np.uint8)
+    regions, places = find_regions(none, none, np.zeros(1), 0)
+    return Traced(regions, find_corners(np.concatenate([places, places]), 0))
 
 
-def _corners_only(polygons: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Right-angled polygons without the points in the middle of straight edges."""
-    kind, points, (ring_ends, polygon_ends) = shapely.to_ragged_array(polygons)
-    if kind != shapely.GeometryType.POLYGON:
-        raise AssertionError("parts that share an edge make one polygon")
-    before, after = np.arange(len(points)) - 1, np.arange(len(points)) + 1
-    first, close = ring_ends[:-1], ring_ends[1:] - 1
-    # Rings are closed: their first point comes again at the end, and is dropped there for now.
-    before[first], after[close - 1] = close - 1, first
-    steps_in, steps_out = points - points[before], points[np.minimum(after, len(points) - 1)] - points
-    corner = ((steps_in != 0) != (steps_out != 0)).any(axis=1)
-    corner[close] = False
-    kept = np.add.reduceat(corner, first, dtype=np.int64)
-    order = np.flatnonzero(corner)
-    ends = np.cumsum([0, *kept])
-    closed = np.insert(order, ends[1:], order[ends[:-1]])
-    return np.asarray(
-        shapely.from_ragged_array(
-            kind, points[closed], (ends + np.arange(len(ends)), polygon_ends)
+class Seam:
+    """The lower edge of what has been read: its codes, and the regions that reach it."""
+
+    def __init__(self, width: int) -> None:
+        self._codes = np.full(width, NODATA, np.uint8)
+        self._places = np.full(width, -1, np.int64)
+        self._open = no_regions()
+
+    def add(
+        self,
+        codes: NDArray[np.uint8],
+        confidence: NDArray[np.uint8],
+        hectares: NDArray[np.float64],
+        row: int,
+    ) -> Traced:
+        """Join the next strip (as in ``find_regions``) to what is open above it.
+
+        Returns the regions that are complete: those that do not reach the strip's lower edge,
+        in the order of their last pixels.
+        """
+        found, places = find_regions(codes, confidence, hectares, row)
+        before = len(self._open)
+        meet = (codes[0] == self._codes) & (self._places >= 0)
+        group = link(self._places[meet], places[0][meet] + before, before + len(found))
+        # Appended for nodata, whose place -1 then stays -1.
+        lookup = np.append(group[before:], -1)
+        places = np.concatenate([np.append(group, -1)[self._places][np.newaxis], lookup[places]])
+
+        fresh = find_corners(places, row)
+        old = self._open.corners.owned_by(group[self._open.corners.owner])
+        joined = Traced(
+            self._open.regions.followed_by(found).joined(group), Corners.concatenate([old, fresh])
         )
-    )
+        return self._split(joined, codes[-1], places[-1])
+
+    def finish(self, row: int) -> Traced:
+        """What is open at the lower edge of the map, ``row`` being the first one below it."""
+        none = np.full((1, len(self._codes)), NODATA, np.uint8)
+        return self.add(none, none, np.zeros(1), row)
+
+    def _split(self, joined: Traced, codes: NDArray[np.uint8], places: Ints) -> Traced:
+        """Keep what reaches the lower edge; return the rest in order."""
+        reaches = np.zeros(len(joined), dtype=bool)
+        reaches[places[places >= 0]] = True
+        number = np.append(np.where(reaches, np.cumsum(reaches) - 1, -1), -1)
+        self._open = joined.pick(np.flatnonzero(reaches))
+        self._codes, self._places = codes, number[places]
+        done = np.flatnonzero(~reaches)
+        return joined.pick(done[np.argsort(joined.regions.last[done])])

@@ -1,0 +1,1 @@
+"""From labels to a trained model, and how good a map is: samples, training, scores, a baseline."""

@@ -1,0 +1,239 @@
+"""The steps of a run, in their order. Each reads files, writes files, and leaves a small record.
+
+A flow wraps each in a task; the command line calls them one by one. A step that was interrupted is
+simply run again: training is skipped where its bundle is finished, blocks where they have receipts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.config import RunConfig
+from geoseg.engine.block import part_path, read_receipt
+from geoseg.engine.cluster import ClusterSettings, connect
+from geoseg.engine.job import Job, JobSettings, create_job
+from geoseg.engine.predict import Outcome, predict_here, predict_on
+from geoseg.errors import BlockError, OutputError
+from geoseg.feedback import Progress
+from geoseg.imagery.labels import Labels, open_labels
+from geoseg.io import files, rasters
+from geoseg.learning.compare import random_forest
+from geoseg.learning.evaluate import HeldBack, Reference, Truth, evaluate
+from geoseg.learning.samples import Source
+from geoseg.learning.split import Split, plan_split
+from geoseg.learning.train import TrainingRequest, train
+from geoseg.model.bundle import load_card
+from geoseg.operations.run import Record, Run
+from geoseg.product.polygons import vectorize
+from geoseg.product.raster import mosaic, read_legend
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Where blocks are predicted: a running scheduler, processes started here, or neither."""
+
+    processes: int = 0
+    """Processes to start here; 0: predict in this process."""
+    scheduler: str = ""
+
+    @classmethod
+    def of(cls, config: RunConfig, scheduler: str) -> Workers:
+        """What a config asks for; ``scheduler`` wins where it is not empty."""
+        return cls(config.cluster.processes, scheduler or config.cluster.address or "")
+
+
+def select_scenes(run: Run) -> Record:
+    """Open the season's scenes and check that they, the labels and the model fit together."""
+    with run.step("select") as record:
+        scenes = run.scenes
+        if run.config.model.bundle:
+            card = load_card(run.config.model.bundle)
+            card.require(scenes[0].bands, len(scenes), str(scenes[0].files[0]))
+        if run.config.labels:
+            _labels(run)
+        if run.config.truth:
+            grid = rasters.describe(run.config.truth).grid
+            scenes[0].grid.require(grid, str(scenes[0].files[0]), str(run.config.truth))
+        record["inputs"] = [
+            {
+                "id": scene.id,
+                "date": str(scene.date) if scene.date else None,
+                "files": [str(path) for path in scene.files],
+            }
+            for scene in scenes
+        ]
+        record["bands"] = list(scenes[0].bands)
+    return record
+
+
+def train_model(run: Run) -> Record:
+    """Train a model into the run's folder, unless the config names one or it is there already."""
+    if run.config.model.bundle:
+        return {"bundle": str(run.config.model.bundle), "trained": False}
+    fingerprint = _training_fingerprint(run)
+    if _trained(run, fingerprint):
+        run.progress.say(f"train: {run.folder.model} is finished for this input; using it")
+        return run.recorded("train")
+    with run.step("train") as record:
+        request = TrainingRequest(
+            scenes=run.scenes,
+            labels=_labels(run),
+            legend=run.legend,
+            split=run.config.split,
+            model=run.config.model,
+            train=run.config.train,
+            work=run.folder.work / "samples",
+            bundle=run.folder.model,
+            fingerprint=fingerprint,
+        )
+        result = train(request, run.progress)
+        record.update(bundle=str(result.bundle), trained=True, validation=result.card.metrics)
+    return record
+
+
+def _trained(run: Run, fingerprint: str) -> bool:
+    card = run.folder.model / "card.json"
+    return card.is_file() and load_card(run.folder.model).fingerprint == fingerprint
+
+
+def _training_fingerprint(run: Run) -> str:
+    """Hash of everything a training is given."""
+    config = run.config
+    assert config.labels is not None
+    inputs = [path for scene in run.scenes for path in scene.files]
+    inputs += [config.labels.file, *([config.labels.fields] if config.labels.fields else [])]
+    sections = {"imagery", "legend", "labels", "split", "model", "train"}
+    settings = config.model_dump(mode="json", include=sections)
+    return files.digest([[files.identity(path) for path in inputs], settings])
+
+
+def _labels(run: Run) -> Labels:
+    assert run.config.labels is not None
+    return open_labels(run.config.labels, run.scenes[0].grid, run.legend)
+
+
+def _split(run: Run, labels: Labels) -> Split:
+    return plan_split(labels, run.scenes[0].grid, len(run.legend), run.config.split)
+
+
+def predict_blocks(run: Run, workers: Workers) -> Record:
+    """Plan the blocks and predict those that have no receipt yet."""
+    with run.step("predict") as record:
+        job = _job(run)
+        outcome = _predict(job, workers, run)
+        record.update(
+            blocks=outcome.blocks,
+            resumed=outcome.resumed,
+            pixels=outcome.pixels,
+            core=job.core,
+            margin=job.margin,
+            block=job.block,
+            workers=workers.scheduler or workers.processes,
+            precision=job.precision,
+            job=str(job.file),
+            fingerprint=job.fingerprint,
+        )
+    return record
+
+
+def _job(run: Run) -> Job:
+    p = run.config.predict
+    settings = JobSettings(
+        run.config.imagery,
+        run.bundle,
+        p.core,
+        p.margin,
+        p.block,
+        p.precision,
+        run.config.cluster.threads,
+    )
+    return create_job(settings, run.scenes, run.folder.work)
+
+
+def _predict(job: Job, workers: Workers, run: Run) -> Outcome:
+    if not workers.scheduler and not workers.processes:
+        return predict_here(job, run.progress)
+    settings = ClusterSettings(
+        workers.scheduler or None, workers.processes, run.config.cluster.threads
+    )
+    with connect(settings) as client:
+        return predict_on(client, job, run.config.predict.tries, run.progress)
+
+
+def finish_map(run: Run) -> Record:
+    """Stitch the blocks into the class and the confidence raster.
+
+    Raises ``BlockError`` where a block is missing: a map with holes is not published.
+    """
+    with run.step("stitch") as record:
+        job = _job(run)
+        missing = [block.id for block in job.plan if not read_receipt(job, block)]
+        if missing:
+            raise BlockError(
+                f"{job.folder}: {len(missing)} of {len(job.plan)} blocks are not predicted "
+                f"({missing[0]}, ...); run predict again, it resumes"
+            )
+        parts = ((block.core, part_path(job.folder, block)) for block in job.plan)
+        paths = run.folder.class_map, run.folder.confidence
+        mosaic(parts, run.scenes[0].grid, run.legend, *paths, run.progress)
+        record["outputs"] = [path.name for path in paths]
+    return record
+
+
+def vectorize_map(run: Run) -> Record:
+    """Turn the class raster into polygons."""
+    with run.step("vectorize") as record:
+        record["polygons"] = vectorize(
+            run.folder.class_map,
+            run.folder.confidence,
+            run.legend,
+            run.folder.polygons,
+            run.progress,
+        )
+    return record
+
+
+def vectorize_file(
+    class_map: Path, confidence: Path | None, output: Path | None, progress: Progress
+) -> tuple[Path, int]:
+    """Polygons of any class raster of geoseg's; returns where they are and how many."""
+    stem = class_map.stem.removesuffix("_class")
+    confidence = confidence or class_map.with_name(f"{stem}_confidence.tif")
+    output = output or class_map.with_name(f"{stem}_crops.gpkg")
+    legend = read_legend(class_map)
+    return output, vectorize(class_map, confidence, legend, output, progress)
+
+
+def evaluate_map(run: Run) -> Record:
+    """Score the map, and the baseline, on pixels whose labels training never saw.
+
+    The record has ``unseen`` and ``random_forest``, each only where the config gives what it needs.
+    """
+    if not run.folder.class_map.is_file():
+        raise OutputError(f"{run.folder.class_map} is not there yet; predict it first")
+    with run.step("evaluate") as record:
+        labels = _labels(run) if run.config.labels else None
+        split = _split(run, labels) if labels else None
+        reference = _reference(run, labels, split)
+        if reference:
+            record["unseen"] = evaluate(run.folder.class_map, run.legend, reference).to_dict()
+            if run.config.random_forest and labels and split:
+                record["random_forest"] = _random_forest(run, labels, split, reference)
+    return record
+
+
+def _reference(run: Run, labels: Labels | None, split: Split | None) -> Reference | None:
+    """The truth where it is given, else the labels held back, else nothing."""
+    if run.config.truth:
+        return Truth(run.config.truth, run.legend, labels)
+    if labels and split and run.config.split.held_back:
+        return HeldBack(labels, split)
+    return None
+
+
+def _random_forest(run: Run, labels: Labels, split: Split, reference: Reference) -> Record:
+    source = Source(run.scenes, labels, split, len(run.legend))
+    normalization = load_card(run.bundle).normalization
+    forest = random_forest(source, run.legend, normalization, reference, run.progress)
+    return forest.to_dict()
