@@ -8,14 +8,10 @@ Side by side in one run, in turn, medians of three; quote the ratios, not the se
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-from geoseg.engine.cluster import MALLOC
 
 CORES = (256, 512, 768)
 ROUNDS = 3
@@ -26,9 +22,6 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1536, help="side of the scene in pixels")
     parser.add_argument("--dates", type=int, default=4, help="dates, of 5 bands each")
     given = parser.parse_args()
-    if any(name not in os.environ for name in MALLOC):
-        # As in the engine's workers: glibc reads these when a process starts, not later.
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})
     with tempfile.TemporaryDirectory() as folder:
         _bench(Path(folder), given.side, given.dates)
 

@@ -83,14 +83,30 @@ class Grid:
         """The window that covers the whole grid."""
         return Window(0, 0, self.height, self.width)
 
+    @property
+    def crs_name(self) -> str:
+        """The CRS as people call it: authority code and name, ``none`` where there is none."""
+        if self.crs is None:
+            return "none"
+        from pyproj import CRS  # noqa: PLC0415
+
+        parsed = CRS.from_user_input(self.crs)
+        code = parsed.to_authority()
+        return f"{':'.join(code)} {parsed.name}" if code else str(parsed.name)
+
     def differences(self, other: Self) -> list[str]:
         """What differs, one phrase per property; empty where the grids are equal."""
         pairs = [
             ("size", f"{self.width} x {self.height}", f"{other.width} x {other.height}"),
             ("transform", tuple(self.transform)[:6], tuple(other.transform)[:6]),
-            ("CRS", self.crs or "none", other.crs or "none"),
         ]
-        return [f"{name} {mine} against {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        found = [
+            f"{name} {mine} against {theirs}" for name, mine, theirs in pairs if mine != theirs
+        ]
+        if not same_crs(self.crs, other.crs):
+            tail = " (one name, two definitions)" if self.crs_name == other.crs_name else ""
+            found.append(f"CRS {self.crs_name} against {other.crs_name}{tail}")
+        return found
 
     def require(self, other: Self, mine: str, theirs: str) -> None:
         """Raise ``GridMismatchError`` naming both files unless the grids are equal."""
@@ -101,3 +117,13 @@ class Grid:
                 "All rasters of a run share one grid exactly: resample them first, for example "
                 "with gdalwarp -t_srs, -te and -ts."
             )
+
+
+def same_crs(mine: str | None, theirs: str | None) -> bool:
+    """Whether two texts are one CRS: formats and programs spell the same system differently."""
+    if mine == theirs or mine is None or theirs is None:
+        return mine == theirs
+    from pyproj import CRS  # noqa: PLC0415
+
+    return bool(CRS.from_user_input(mine) == CRS.from_user_input(theirs))
+

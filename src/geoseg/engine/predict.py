@@ -61,6 +61,21 @@ def predict_on(client: Client, job: Job, tries: int, progress: Progress) -> Outc
     return Outcome(len(job.plan), resumed, sum(receipts.values()))
 
 
+Answer = Receipt | GeosegError
+"""A finished block, or the user's mistake that stops it."""
+
+
+def attempt_block(job_file: str, row: int, col: int) -> Answer:
+    """``predict_block`` for a worker: a user's mistake is an answer, not a failure.
+
+    Raised on a worker, it would be logged there with a traceback; and it would be tried again.
+    """
+    try:
+        return predict_block(job_file, row, col)
+    except GeosegError as error:
+        return error
+
+
 @dataclass
 class _Window:
     """The blocks in flight: a new one goes out for each that comes back."""
@@ -71,20 +86,20 @@ class _Window:
     sent: dict[str, Block] = field(default_factory=dict)
     """The blocks in flight, by the key of their task."""
 
-    def submit(self, block: Block) -> Future[Receipt]:
+    def submit(self, block: Block) -> Future[Answer]:
         place = (str(self.job.file), block.row, block.col)
-        future: Future[Receipt] = self.client.submit(predict_block, *place, pure=False)
+        future: Future[Answer] = self.client.submit(attempt_block, *place, pure=False)
         self.sent[str(future.key)] = block
         return future
 
-    def first(self) -> list[Future[Receipt]]:
+    def first(self) -> list[Future[Answer]]:
         slots = max(1, sum(self.client.nthreads().values())) * IN_FLIGHT
         return self.more(slots)
 
-    def more(self, count: int = 1) -> list[Future[Receipt]]:
+    def more(self, count: int = 1) -> list[Future[Answer]]:
         return [self.submit(block) for block in islice(self.pending, count)]
 
-    def back(self, future: Future[Receipt]) -> Block:
+    def back(self, future: Future[Answer]) -> Block:
         return self.sent.pop(str(future.key))
 
 
@@ -99,18 +114,22 @@ def _run(
     flight = as_completed(window.first())
     for future in flight:
         block = window.back(future)
-        if future.status == "finished":
-            receipts[block.id] = future.result().pixels
-            step.advance(note=block.id)
-            flight.update(window.more())
-            continue
+        if future.cancelled():
+            raise BlockError(
+                f"the Dask scheduler went away while {block.id} was predicted; start it again and "
+                "run the same command: finished blocks are kept"
+            )
         attempts[block.id] += 1
-        error = future.exception()
-        if isinstance(error, GeosegError) or attempts[block.id] >= tries:
-            failed[block.id] = error
-            flight.update(window.more())
+        answer = future.exception() or future.result()
+        if isinstance(answer, Receipt):
+            receipts[block.id] = answer.pixels
+            step.advance(note=block.id)
+        elif isinstance(answer, GeosegError) or attempts[block.id] >= tries:
+            failed[block.id] = answer
         else:
             flight.add(window.submit(block))
+            continue
+        flight.update(window.more())
     return failed
 
 

@@ -17,7 +17,10 @@ from geoseg.io import rasters
 from geoseg.io.rasters import RasterInfo
 
 STRIP = 256
-"""Rows read at once."""
+"""Rows read at once, fewer where they would fill more than ``ROOM``."""
+
+ROOM = 128 * 2**20
+"""Bytes of pixels held at once."""
 
 
 @dataclass(slots=True)
@@ -59,12 +62,17 @@ def inspect_raster(path: Path, progress: Progress) -> Inspection:
     info = rasters.describe(path)
     if info.subdatasets or not info.count:
         parts = ", ".join(info.subdatasets[:4])
-        return Inspection(info, notes=(f"a container of subdatasets, not one raster: {parts}",))
-    bands = tuple(BandSummary(name) for name in info.bands)
+        note = (
+            f"a container of {len(info.subdatasets)} subdatasets, not one raster ({parts}, ...): "
+            "convert each date to a GeoTIFF first (gdal_translate)"
+        )
+        return Inspection(info, notes=(note,))
+    numbers = [number for number in range(1, info.count + 1) if number != info.alpha]
+    bands = tuple(BandSummary(info.bands[number - 1]) for number in numbers)
     valid_pixels = 0
     with progress.start(f"inspect {path.name}", info.grid.height, "rows") as step:
-        for window in _strips(info.grid):
-            values, valid = rasters.read(path, range(1, info.count + 1), window)
+        for window in strips(info.grid, len(bands) * np.dtype(info.dtype).itemsize):
+            values, valid = rasters.read(path, numbers, window)
             valid_pixels += int(valid.sum())
             for band, layer in zip(bands, values, strict=True):
                 band.add(layer[valid])
@@ -73,22 +81,35 @@ def inspect_raster(path: Path, progress: Progress) -> Inspection:
     return Inspection(info, bands, share, tuple(_notes(info, bands, share)))
 
 
-def _strips(grid: Grid) -> Iterator[Window]:
-    for row in range(0, grid.height, STRIP):
-        yield Window(row, 0, STRIP, grid.width).clip(grid.window)
+def strips(grid: Grid, pixel_bytes: int) -> Iterator[Window]:
+    """The grid from north to south in full rows; ``pixel_bytes`` is what one pixel takes."""
+    rows = max(1, min(STRIP, ROOM // (grid.width * pixel_bytes)))
+    for row in range(0, grid.height, rows):
+        yield Window(row, 0, rows, grid.width).clip(grid.window)
 
 
 def _notes(info: RasterInfo, bands: tuple[BandSummary, ...], share: float) -> Iterator[str]:
     yield from _place_notes(info)
+    if info.masked:
+        yield "validity comes from the mask in or beside the file"
+    if info.alpha:
+        yield (
+            f"band {info.alpha} is marked as alpha: it tells validity and is no data; where it is "
+            "(some programs mark any fourth 8-bit band so), name all bands in 'imagery.band_names'"
+        )
     if share == 0:
         yield "every pixel is nodata: there is nothing to map"
-    if info.masked:
-        yield "validity comes from a mask or an alpha band"
-    elif info.nodata is None:
+    elif info.nodata is None and not info.masked and not info.alpha:
         low = min(band.low for band in bands)
+        but = " except NaN" if np.issubdtype(info.dtype, np.floating) else ""
         yield (
-            f"no nodata value is set, so every pixel counts as data; if empty pixels have a value "
-            f"(the lowest is {low:g}), name it with 'imagery.nodata'"
+            f"no nodata value is set, so every pixel{but} counts as data; if empty pixels have a "
+            f"value (the lowest is {low:g}), name it with 'imagery.nodata'"
+        )
+    if set(info.scaling) != {(1.0, 0.0)}:
+        yield (
+            f"scale and offset are set ({info.scaling[0][0]:g} and {info.scaling[0][1]:g} for the "
+            "first band): the numbers are used as they are stored, and so are those above"
         )
     if info.count == 1 and info.dtype == "uint8":
         yield "one 8-bit band: a class map or a mask rather than imagery?"

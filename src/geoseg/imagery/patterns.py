@@ -9,9 +9,10 @@ from pathlib import Path
 
 from geoseg.errors import EmptySelectionError, SceneError
 
-# A date is as long as its format prints: "2025-06-01" is not read out of "2025-06-012".
 _ANYTHING = {"*": "[^/]*", "{band}": r"(?P<band>[A-Za-z0-9]+)", "{step}": r"(?P<step>\d+)"}
-_DIGITS = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}", "%y": r"\d{2}"}
+
+# A date is as long as its format prints: "2025-06-01" is not read out of "2025-06-012".
+_LENGTHS = {"Y": 4, "m": 2, "d": 2, "j": 3, "y": 2, "H": 2, "M": 2, "S": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,43 +32,63 @@ class Match:
     @property
     def label(self) -> str:
         """Name of the acquisition in messages and in the model card."""
-        return str(self.date) if self.date else f"step {self.step}"
+        step = "" if self.step is None else f"step {self.step}"
+        return f"{self.date or ''} {step}".strip()
 
 
-def find(folder: Path, pattern: str, date_format: str) -> list[Match]:
-    """The files below ``folder`` that fit ``pattern``, in order of name.
+def placeholders(pattern: str) -> frozenset[str]:
+    """The ``{date}``, ``{step}`` and ``{band}`` in a pattern."""
+    return frozenset(re.findall(r"\{\w+\}", pattern))
 
-    Raises ``EmptySelectionError`` where the folder is missing or nothing fits, ``SceneError`` for
-    a file whose date is none.
+
+def find(folder: Path, pattern: str, date_format: str, section: str) -> list[Match]:
+    """The files below ``folder`` that fit ``pattern``, in order of name; hidden ones are left out.
+
+    ``section`` is where the config names the folder, for messages. Raises ``EmptySelectionError``
+    where the folder is missing or nothing fits, ``SceneError`` for a file whose date is none.
     """
     if not folder.is_dir():
-        raise EmptySelectionError(f"{folder}: no such folder; check 'imagery.folder'")
-    expression = _expression(pattern, date_format)
+        raise EmptySelectionError(f"{folder}: no such folder; check '{section}.folder'")
+    expression = _expression(pattern, date_format, section)
     found = []
-    for path in sorted(folder.rglob("*") if "/" in pattern else folder.iterdir()):
-        match = expression.fullmatch(path.relative_to(folder).as_posix())
-        if match and path.is_file():
+    # Exactly as deep as the pattern: quick in a large tree, and links to folders are followed.
+    for path in sorted(folder.glob("/".join("*" * (pattern.count("/") + 1)))):
+        name = path.relative_to(folder).as_posix()
+        match = expression.fullmatch(name)
+        # A writer that was killed leaves a hidden part of a file.
+        if match and path.is_file() and not re.search(r"(^|/)\.", name):
             found.append(_match(path, match.groupdict(), date_format))
     if not found:
         some = ", ".join(sorted(p.name for p in folder.iterdir())[:3]) or "nothing"
         raise EmptySelectionError(
             f"{folder}: no file fits {pattern!r} with dates like {date_format!r} (it holds {some}, "
-            "...); correct 'pattern' or 'date_format'"
+            f"...); correct '{section}.pattern' or 'imagery.date_format'"
         )
     return found
 
 
-def _expression(pattern: str, date_format: str) -> re.Pattern[str]:
-    date = re.sub(r"%\w", lambda m: _DIGITS.get(m.group(), r"\w+"), re.escape(date_format))
-    parts = re.split(r"(\*|\{\w+\})", pattern)
-    known = {**_ANYTHING, "{date}": f"(?P<date>{date})"}
-    for part in parts[1::2]:
-        if part not in known:
+def _expression(pattern: str, date_format: str, section: str) -> re.Pattern[str]:
+    """The pattern as a regular expression; a placeholder that comes again must say the same."""
+    known = {**_ANYTHING, "{date}": f"(?P<date>{_date_expression(date_format)})"}
+    text = ""
+    for part in re.split(r"(\*|\{\w+\})", pattern):
+        if re.fullmatch(r"\{\w+\}", part) and part not in known:
             raise SceneError(
-                f"imagery.pattern: {part} in {pattern!r} is not known; use {{date}}, {{step}}, "
+                f"{section}.pattern: {part} in {pattern!r} is not known; use {{date}}, {{step}}, "
                 "{band} and *"
             )
-    return re.compile("".join(known.get(part) or re.escape(part) for part in parts))
+        text += known.get(part) or re.escape(part)
+        if part in known and part != "*":
+            known[part] = f"(?P={part.strip('{}')})"
+    return re.compile(text)
+
+
+def _date_expression(date_format: str) -> str:
+    def digits(directive: re.Match[str]) -> str:
+        length = _LENGTHS.get(directive.group(1))
+        return rf"\d{{{length}}}" if length else r"[^\W_]+"
+
+    return re.sub(r"%(\w)", digits, re.escape(date_format))
 
 
 def _match(path: Path, groups: dict[str, str | None], date_format: str) -> Match:
@@ -76,9 +97,9 @@ def _match(path: Path, groups: dict[str, str | None], date_format: str) -> Match
     if text:
         try:
             date = dt.datetime.strptime(text, date_format).date()
-        except ValueError:
+        except (ValueError, re.error):  # the latter for a directive that comes twice
             raise SceneError(
                 f"{path}: {text!r} is no date of the format {date_format!r}; rename the file or "
-                "correct 'date_format'"
+                "correct 'imagery.date_format'"
             ) from None
     return Match(path, date, int(step) if step else None, groups.get("band"))

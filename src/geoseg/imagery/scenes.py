@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.config import ImageryConfig, SceneEntry
-from geoseg.errors import EmptySelectionError, RasterError, SceneError
+from geoseg.errors import RasterError, SceneError
 from geoseg.grid import Grid
-from geoseg.imagery.patterns import find
+from geoseg.imagery.listing import list_season
 from geoseg.io import rasters
 
 
@@ -22,6 +22,8 @@ class Asset:
     path: Path
     number: int
     """Band number in the file, from 1."""
+    scaling: tuple[float, float] = (1.0, 0.0)
+    """Scale and offset the file gives it: not applied, but the same on every date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,105 +65,79 @@ def select(config: ImageryConfig) -> tuple[Scene, ...]:
     Opens each file once for its metadata. Raises ``SceneError`` for a missing date or band,
     ``EmptySelectionError`` where nothing matches, ``GridMismatchError`` and ``RasterError``.
     """
-    entries = config.scenes or _entries_in_folder(config)
-    entries = _wanted_dates(tuple(entries), config)
-    scenes = tuple(_scene(entry, config) for entry in entries)
+    scenes = tuple(_scene(entry, config) for entry in list_season(config))
     first = scenes[0]
     for scene in scenes:
         first.grid.require(scene.grid, str(first.files[0]), str(scene.files[0]))
         _require_same_bands(first, scene)
         if scene.mask:
-            grid = rasters.describe(scene.mask.path).grid
-            first.grid.require(grid, str(first.files[0]), str(scene.mask.path))
+            _require_mask(first, scene.mask.path)
     return scenes
-
-
-def _entries_in_folder(config: ImageryConfig) -> Iterable[SceneEntry]:
-    """List the folder: the files of one date are one entry."""
-    assert config.folder is not None
-    found = find(config.folder, config.pattern, config.date_format)
-    masks = (
-        {
-            match.key: match.path
-            for match in find(config.masks.folder, config.masks.pattern, config.date_format)
-        }
-        if config.masks
-        else {}
-    )
-    for key in sorted({match.key for match in found}):
-        same = [match for match in found if match.key == key]
-        if config.masks and key not in masks:
-            raise SceneError(
-                f"{config.masks.folder}: no mask {config.masks.pattern!r} for {same[0].label} "
-                f"({same[0].path.name}); add it, or leave that date out with 'imagery.dates'"
-            )
-        yield _entry([(m.band, m.path) for m in same], same[0].label, same[0].date, masks.get(key))
-
-
-def _entry(
-    files: list[tuple[str | None, Path]], label: str, date: dt.date | None, mask: Path | None
-) -> SceneEntry:
-    """Files of one date as a list entry: several are one per band, a single one holds all bands."""
-    if files[0][0] is None and len(files) > 1:
-        raise SceneError(
-            f"{label}: {len(files)} files match 'imagery.pattern' ({files[0][1].name}, "
-            f"{files[1][1].name}, ...); one per date is wanted, or a {{band}} in the pattern"
-        )
-    if files[0][0] is None:
-        return SceneEntry(id=label, date=date, file=files[0][1], mask=mask)
-    return SceneEntry(id=label, date=date, files={b or "": p for b, p in files}, mask=mask)
-
-
-def _wanted_dates(entries: tuple[SceneEntry, ...], config: ImageryConfig) -> tuple[SceneEntry, ...]:
-    """Only the days under ``dates``, all of them; every entry where none are named."""
-    if not config.dates:
-        if not entries:
-            raise EmptySelectionError(f"{config.folder}: no file matches {config.pattern!r}")
-        return entries
-    by_date = {entry.date: entry for entry in entries}
-    missing = [str(date) for date in config.dates if date not in by_date]
-    if missing:
-        have = ", ".join(sorted(str(date) for date in by_date)) or "none"
-        raise SceneError(
-            f"imagery.dates: no image of {', '.join(missing)} (there are: {have}); add the file or "
-            "take the date out of the list"
-        )
-    return tuple(by_date[date] for date in sorted(config.dates))
 
 
 def _scene(entry: SceneEntry, config: ImageryConfig) -> Scene:
     """Open the entry's files and find the wanted bands in them."""
-    label = entry.id or (str(entry.date) if entry.date else Path(entry.file or "scene").stem)
     if entry.file:
-        grid, assets = _bands_of_file(entry.file, config.band_names)
+        grid, assets = _bands_of_file(entry.file, config)
     else:
         grid, assets = _file_per_band(entry.files)
-    if config.bands:
-        have = {asset.band: asset for asset in assets}
-        missing = [band for band in config.bands if band not in have]
-        if missing:
-            raise SceneError(
-                f"{assets[0].path}: no band {missing[0]!r}; it has {', '.join(have)}. Correct "
-                "'imagery.bands', or name the file's bands in order with 'imagery.band_names'."
-            )
-        assets = tuple(have[band] for band in config.bands)
-    scene = Scene(label, entry.date, grid, assets, nodata=config.nodata)
+    label = entry.id or (str(entry.date) if entry.date else assets[0].path.stem)
+    mask = None
     if entry.mask:
-        invalid = config.masks.invalid if config.masks else config.mask_invalid
-        scene = replace(scene, mask=Mask(entry.mask, invalid))
-    return scene
+        mask = Mask(entry.mask, config.masks.invalid if config.masks else config.mask_invalid)
+    wanted = tuple(_chosen(assets, config.bands)) if config.bands else assets
+    return Scene(label, entry.date, grid, wanted, mask, config.nodata)
 
 
-def _bands_of_file(path: Path, names: tuple[str, ...]) -> tuple[Grid, tuple[Asset, ...]]:
-    """All bands of one file, under the names given or its own."""
-    info = _mappable(path)
-    if names and len(names) != info.count:
+def _chosen(assets: tuple[Asset, ...], bands: tuple[str, ...]) -> Iterable[Asset]:
+    """The assets of ``imagery.bands``, in that order."""
+    for band in bands:
+        found = [asset for asset in assets if asset.band == band]
+        if bands.count(band) > 1:
+            raise SceneError(f"imagery.bands: {band!r} is there twice; name each band once")
+        if not found:
+            have = _listed([asset.band for asset in assets])
+            raise SceneError(
+                f"{assets[0].path}: no band {band!r}; it has {have}. Correct 'imagery.bands', or "
+                "name the file's bands in order with 'imagery.band_names'."
+            )
+        if len(found) > 1:
+            raise SceneError(
+                f"{found[0].path}: bands {found[0].number} and {found[1].number} are both called "
+                f"{band!r}; tell them apart with 'imagery.band_names', one name per band in order"
+            )
+        yield found[0]
+
+
+def _listed(bands: Sequence[str]) -> str:
+    """Names for a message, the first twenty of them."""
+    more = f" and {len(bands) - 20} more" if len(bands) > 20 else ""
+    return ", ".join(bands[:20]) + more
+
+
+def _bands_of_file(path: Path, config: ImageryConfig) -> tuple[Grid, tuple[Asset, ...]]:
+    """The bands of one file, under the names given or its own.
+
+    An alpha band is left out, unless ``bands`` asks for it or ``band_names`` names it too: then it
+    is data. Some programs mark the fourth of four 8-bit bands as alpha whatever it is.
+    """
+    info, names = _mappable(path), config.band_names
+    numbers = list(range(1, info.count + 1))
+    if info.alpha:
+        alpha = info.bands[info.alpha - 1]
+        asked = len(names) == info.count if names else alpha in config.bands
+        if not asked:
+            numbers.remove(info.alpha)
+    if names and len(names) != len(numbers):
         raise SceneError(
-            f"{path} has {info.count} bands, 'imagery.band_names' has {len(names)} names; they are "
-            "matched in order, so give one per band"
+            f"{path} has {len(numbers)} bands, 'imagery.band_names' has {len(names)} names; they "
+            "are matched in order, so give one per band"
         )
-    bands = names or info.bands
-    return info.grid, tuple(Asset(band, path, i) for i, band in enumerate(bands, 1))
+    bands = names or tuple(info.bands[number - 1] for number in numbers)
+    return info.grid, tuple(
+        Asset(band, path, number, info.scaling[number - 1])
+        for band, number in zip(bands, numbers, strict=True)
+    )
 
 
 def _file_per_band(files: dict[str, Path]) -> tuple[Grid, tuple[Asset, ...]]:
@@ -171,8 +147,13 @@ def _file_per_band(files: dict[str, Path]) -> tuple[Grid, tuple[Asset, ...]]:
     for info in infos.values():
         first.grid.require(info.grid, str(first.path), str(info.path))
         if info.count != 1:
-            raise SceneError(f"{info.path} has {info.count} bands; one per file is wanted here")
-    return first.grid, tuple(Asset(band, path, 1) for band, path in files.items())
+            raise SceneError(
+                f"{info.path} has {info.count} bands where one per file is wanted; take {{band}} "
+                "out of 'imagery.pattern', or name it as a 'file', not under 'files'"
+            )
+    return first.grid, tuple(
+        Asset(band, info.path, 1, info.scaling[0]) for band, info in infos.items()
+    )
 
 
 def _mappable(path: Path) -> rasters.RasterInfo:
@@ -194,8 +175,28 @@ def _mappable(path: Path) -> rasters.RasterInfo:
 
 
 def _require_same_bands(first: Scene, scene: Scene) -> None:
+    """The same bands in the same order, and numbers that mean the same."""
     if scene.bands != first.bands:
         raise SceneError(
-            f"{scene.files[0]} has the bands {', '.join(scene.bands)}, but {first.files[0]} has "
-            f"{', '.join(first.bands)}; choose those that all dates share with 'imagery.bands'"
+            f"{scene.files[0]} has the bands {_listed(scene.bands)}, but {first.files[0]} has "
+            f"{_listed(first.bands)}; choose those that all dates share with 'imagery.bands', or "
+            "name the bands of every file in order with 'imagery.band_names'"
+        )
+    for mine, theirs in zip(first.assets, scene.assets, strict=True):
+        if mine.scaling != theirs.scaling:
+            raise SceneError(
+                f"{theirs.path}: band {theirs.band} has scale and offset {theirs.scaling}, in "
+                f"{mine.path} they are {mine.scaling}, so equal numbers mean different things; "
+                "bring all dates to one scale first (gdal_translate -unscale -ot Float32)"
+            )
+
+
+def _require_mask(first: Scene, path: Path) -> None:
+    """A mask is one band on the grid of the imagery."""
+    info = rasters.describe(path)
+    first.grid.require(info.grid, str(first.files[0]), str(path))
+    if info.count != 1:
+        raise SceneError(
+            f"{path} has {info.count} bands, a mask has one; take out the one that is meant "
+            "(gdal_translate -b 1)"
         )

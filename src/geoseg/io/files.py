@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     make_folder(path.parent)
     # The suffix stays last: GDAL picks some drivers' side files by it.
-    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    part = path.with_name(f".{path.stem[:100]}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
     try:
         yield part
         _sync(part)
@@ -32,7 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it would hide what went wrong before it
+            part.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
@@ -42,11 +43,21 @@ def _sync(path: Path) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:
-    remedy = {
-        errno.ENOSPC: "Free some space and run the same command again; finished blocks are kept.",
-        errno.EACCES: "Choose another --output, or change its permissions.",
-    }.get(error.errno or 0, "Check the folder and run the same command again.")
-    return OutputError(f"{path}: cannot be written: {error.strerror or error}. {remedy}")
+    room = "Free some space and run the same command again; finished blocks are kept."
+    place = "Choose another --output, or change its permissions."
+    remedies = {
+        errno.ENOSPC: room,
+        errno.EDQUOT: room,
+        errno.EFBIG: room,
+        errno.EACCES: place,
+        errno.EPERM: place,
+        errno.EROFS: place,
+    }
+    remedy = remedies.get(error.errno or 0, "Check the folder and run the same command again.")
+    what = f"{error.strerror or error}"
+    if error.filename and Path(error.filename).parent != path.parent:
+        what += f" ({error.filename})"
+    return OutputError(f"{path}: cannot be written: {what}. {remedy}")
 
 
 def make_folder(path: Path) -> Path:

@@ -5,6 +5,7 @@ GDAL through rasterio. Every failure to open or read becomes a ``RasterError`` t
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio._err import CPLE_BaseError  # GDAL's own errors: some calls let them through
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import OutputError, RasterError
@@ -28,6 +30,7 @@ from geoseg.io.files import replacing
 TILE = 512
 """Side of the tiles of every raster geoseg writes, in pixels."""
 
+_FAILURES = (RasterioError, CPLE_BaseError)
 
 # Block files and some imagery have no place on Earth; geoseg maps them in pixels, and says so once.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -46,8 +49,12 @@ class RasterInfo:
     nodata: float | None
     bands: tuple[str, ...]
     """Band descriptions, ``band_1`` and so on where there are none."""
+    scaling: tuple[tuple[float, float], ...]
+    """Scale and offset of each band: what turns its numbers into a quantity. Never applied."""
     masked: bool
-    """Validity is in a mask or an alpha band, not in a nodata value."""
+    """The file has a mask of its own for validity."""
+    alpha: int
+    """Number of the alpha band, which tells validity unless it is read as data; 0 where none."""
     gcps: int
     """Ground control points; a raster that has only these has no grid yet."""
     subdatasets: tuple[str, ...]
@@ -86,23 +93,28 @@ def _to_rasterio(window: Window) -> RasterioWindow:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    if not path.exists():
-        raise RasterError(f"{path}: no such file")
+    if not os.path.exists(path):  # unlike Path.exists, False for a name no file can have
+        raise RasterError(f"{path}: no such file; check its name and folder")
+    if path.is_dir():
+        raise RasterError(f"{path} is a folder; name one raster file in it")
     try:
         with rasterio.open(path) as source:
             yield source
-    except RasterioError as error:
-        cause = error.__cause__ or error
+    except _FAILURES as error:
         raise RasterError(
-            f"{path} cannot be read as a raster: {cause}. Check it with 'geoseg inspect' or "
-            "gdalinfo -checksum, and fetch it again if it is damaged."
+            f"{path} cannot be read as a raster: {_cause(error)}. Check it with 'gdalinfo "
+            "-checksum', and fetch it again if it is damaged."
         ) from None
+
+
+def _cause(error: Exception) -> str:
+    """What GDAL said, without rasterio's "see previous exception"."""
+    return str(error.__cause__ or error).rstrip(".")
 
 
 def describe(path: Path) -> RasterInfo:
     """Open a raster and say what it is. No pixel is read; ``RasterError`` where that fails."""
     with _opened(path) as source:
-        flags = {flag for band in source.mask_flag_enums for flag in band}
         return RasterInfo(
             path=path,
             driver=source.driver,
@@ -115,11 +127,31 @@ def describe(path: Path) -> RasterInfo:
             count=source.count,
             dtype=str(np.result_type(*source.dtypes)) if source.count else "none",
             nodata=source.nodata,
-            bands=tuple(name or f"band_{i}" for i, name in enumerate(source.descriptions, 1)),
-            masked=bool(flags & {MaskFlags.per_dataset, MaskFlags.alpha}),
+            bands=_band_names(source),
+            scaling=tuple(zip(source.scales, source.offsets, strict=True)),
+            masked=_has_mask(source),
+            alpha=next(iter(_alpha_bands(source)), 0),
             gcps=len(source.gcps[0]) if source.transform == Affine.identity() else 0,
             subdatasets=tuple(source.subdatasets),
         )
+
+
+def _band_names(source: Any) -> tuple[str, ...]:
+    try:
+        names = source.descriptions
+    except UnicodeDecodeError:  # written by a program that does not know UTF-8
+        names = [None] * source.count
+    return tuple(name or f"band_{i}" for i, name in enumerate(names, 1))
+
+
+def _alpha_bands(source: Any) -> set[int]:
+    return {i for i, kind in enumerate(source.colorinterp, 1) if kind == ColorInterp.alpha}
+
+
+def _has_mask(source: Any) -> bool:
+    """A mask beside or inside the file; an alpha band is none."""
+    flags = source.mask_flag_enums[0] if source.count else []
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 def read(
@@ -127,22 +159,42 @@ def read(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read bands (numbered from 1) in a window that lies inside the raster.
 
-    Returns the values ``[bands, height, width]`` in the file's own type and where they are valid,
-    ``bool[height, width]``: all of the bands hold data, by the file's mask or alpha band, its nodata
-    value (``nodata`` where it has none) and, for floats, by being finite. Raises ``RasterError``.
+    Returns the values ``[bands, height, width]`` in the file's own type (the common one where its
+    bands differ) and where they are valid, ``bool[height, width]``: all of the bands hold data, by
+    the file's mask, its alpha band (unless that is among ``bands``), its nodata value (``nodata``
+    where it has none) and, for floats, by being finite. Raises ``RasterError``.
     """
     with _opened(path) as source:
         place = _to_rasterio(window)
-        values: NDArray[Any] = source.read(list(bands), window=place)
-        missing = source.nodata if source.nodata is not None else nodata
+        values = _values(source, bands, place)
+        nodata_of = source.nodatavals  # a property that asks every band
         valid = np.ones(window.shape, dtype=bool)
-        if MaskFlags.per_dataset in source.mask_flag_enums[bands[0] - 1]:
+        if _has_mask(source):
             valid &= source.read_masks(bands[0], window=place) > 0
-    if missing is not None and not np.isnan(missing):
-        valid &= (values != missing).all(axis=0)
-    if np.issubdtype(values.dtype, np.floating):
-        valid &= np.isfinite(values).all(axis=0)
+        for alpha in _alpha_bands(source).difference(bands):
+            valid &= source.read(alpha, window=place) > 0
+    for layer, band in zip(values, bands, strict=True):
+        own = nodata_of[band - 1]
+        _drop_missing(valid, layer, nodata if own is None else own)
     return values, valid
+
+
+def _values(source: Any, bands: Sequence[int], place: RasterioWindow) -> NDArray[Any]:
+    if len({source.dtypes[band - 1] for band in bands}) == 1:
+        values: NDArray[Any] = source.read(list(bands), window=place)
+        return values
+    return np.stack([source.read(band, window=place) for band in bands])
+
+
+def _drop_missing(valid: NDArray[np.bool_], layer: NDArray[Any], missing: float | None) -> None:
+    """Clear ``valid`` where a band has its nodata value or, for floats, is not finite."""
+    floating = np.issubdtype(layer.dtype, np.floating)
+    if floating:
+        valid &= np.isfinite(layer)
+    if missing is not None and not np.isnan(missing):
+        # An integer is compared as one: the detour over floats takes three times as long.
+        whole = not floating and float(missing).is_integer()
+        valid &= layer != (int(missing) if whole else missing)
 
 
 def tags(path: Path) -> dict[str, str]:
@@ -171,8 +223,17 @@ def create(path: Path, grid: Grid, spec: RasterSpec) -> Iterator[RasterWriter]:
             with rasterio.open(part, "w", **_profile(grid, spec)) as target:
                 _label(target, spec)
                 yield RasterWriter(target)
-        except RasterioIOError as error:
+            _read_back(part)
+        except _FAILURES as error:
             raise _no_room(path, error) from None
+
+
+def _read_back(part: Path) -> None:
+    """Decode what was written, once. GDAL writes its last tiles when it closes a file, and tells
+    nobody when the disk is full by then: a file cut short would pass for a good one."""
+    with rasterio.open(part) as source:
+        for _, window in source.block_windows(1):
+            source.read(window=window)
 
 
 def _profile(grid: Grid, spec: RasterSpec) -> dict[str, Any]:
@@ -188,6 +249,8 @@ def _profile(grid: Grid, spec: RasterSpec) -> dict[str, Any]:
         "dtype": spec.dtype,
         "nodata": spec.nodata,
         "compress": "deflate",
+        # Four 8-bit bands would otherwise be red, green, blue and alpha.
+        "photometric": "palette" if spec.colormap else "minisblack",
         "predictor": 1 if spec.colormap or spec.dtype == "bool" else _predictor(spec.dtype),
         "bigtiff": "if_safer",
         **tiles,
@@ -210,8 +273,8 @@ def _label(target: Any, spec: RasterSpec) -> None:
 
 def _no_room(path: Path, error: Exception) -> OutputError:
     return OutputError(
-        f"{path}: cannot be written: {error}. Check free space and permissions, then run the same "
-        "command again; finished blocks are kept."
+        f"{path}: cannot be written: {_cause(error)}. Check free space and permissions, then run "
+        "the same command again; finished blocks are kept."
     )
 
 
@@ -231,5 +294,6 @@ def to_cog(source: Path, target: Path, resampling: Literal["mode", "average"]) -
     with replacing(target) as part:
         try:
             rasterio.shutil.copy(source, part, driver="COG", **options)
-        except RasterioError as error:
+            _read_back(part)
+        except _FAILURES as error:
             raise _no_room(target, error) from None

@@ -27,6 +27,12 @@ _FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, Geometry
 # The date is part of a GeoPackage's bytes; a fixed one lets equal polygons give equal files.
 _DATE = "2000-01-01T00:00:00.000Z"
 
+# GeoPackage 1.2 holds all that is needed; readers of some years ago warn of newer ones.
+_PLAIN = {"VERSION": "1.2"}
+
+_UTC = 100
+"""GDAL's number for this time zone."""
+
 
 def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geopandas.GeoDataFrame:
     """Polygons of one layer with the named columns, in the file's own CRS.
@@ -116,6 +122,7 @@ class PolygonWriter:
                 geometry_type="Polygon",
                 crs=self._crs,
                 append=self._path.exists(),
+                dataset_options=_PLAIN,
             )
 
     def set_style(self, name: str, qml: str) -> None:
@@ -144,7 +151,9 @@ class PolygonWriter:
             geometry_type=None,
             crs=None,
             append=False,
+            dataset_options=_PLAIN,
             layer_options={"FID": "id"},
+            gdal_tz_offsets={"update_time": np.array([_UTC], dtype=np.int32)},
         )
 
 

@@ -27,6 +27,7 @@ from geoseg.learning.split import Part, plan_split
 from geoseg.learning.statistics import fit_normalization
 from geoseg.legend import Legend
 from geoseg.model.bundle import ModelCard, class_entries, save
+from geoseg.model.memory import keep_memory
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.normalization import Normalization
 
@@ -71,6 +72,7 @@ def train(request: TrainingRequest, progress: Progress) -> TrainingResult:
     began = time.perf_counter()
     _check(request)
     use_threads(request.train.threads)
+    keep_memory()
     torch.manual_seed(request.train.seed)
     try:
         samples = _cut(request, progress)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from geoseg.model.bundle import ModelCard, load
+from geoseg.model.memory import keep_memory
 
 
 def pad_to_stride(features: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
@@ -67,6 +68,7 @@ def load_predictor(
     card, network = load(folder)
     if card.weights_sha256 != weights_sha256:
         raise RuntimeError(f"{folder} changed while the run was under way; start the run again")
+    keep_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = network.to(device).to(memory_format=torch.channels_last)
     return card, Predictor(network, card.network.stride, precision, device)

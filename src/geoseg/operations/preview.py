@@ -10,8 +10,12 @@ from geoseg.feedback import Progress
 from geoseg.grid import Grid
 from geoseg.imagery.inspect import Inspection, inspect_raster
 from geoseg.imagery.labels import open_labels
-from geoseg.imagery.scenes import select
+from geoseg.imagery.scenes import Scene, select
+from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs
+from geoseg.io.rasters import describe as describe_raster
+from geoseg.legend import Legend
+from geoseg.model.bundle import load_card
 from geoseg.tiling import Lattice, Plan
 
 CONFIGS = {".yaml", ".yml"}
@@ -20,18 +24,20 @@ CONFIGS = {".yaml", ".yml"}
 def describe(path: Path, progress: Progress) -> Iterator[str]:
     """Lines about a raster or, for a ``.yaml`` file, about a run's whole input."""
     if path.suffix.lower() in CONFIGS:
-        return _run_lines(path)
+        return _run_lines(path, progress)
     return _raster_lines(inspect_raster(path, progress))
 
 
 def _raster_lines(found: Inspection) -> Iterator[str]:
     info = found.info
     yield f"{info.path}"
-    yield f"  format      {info.driver}, {info.count} band(s) of {info.dtype}"
-    yield from _grid_lines(info.grid)
-    yield f"  nodata      {'none' if info.nodata is None else f'{info.nodata:g}'}"
-    if found.bands:
-        yield f"  valid       {found.valid_share:.2%} of the pixels"
+    if not found.bands:
+        yield f"  format      {info.driver}"
+    else:
+        yield f"  format      {info.driver}, {info.count} band(s) of {info.dtype}"
+        yield from _grid_lines(info.grid)
+        yield f"  nodata      {'none' if info.nodata is None else f'{info.nodata:g}'}"
+        yield f"  valid       {_share(found.valid_share)} of the pixels"
         yield "  band                      lowest      highest         mean"
     for band in found.bands:
         if band.count:
@@ -50,36 +56,80 @@ def _grid_lines(grid: Grid) -> Iterator[str]:
 
 
 def crs_name(grid: Grid) -> str:
-    """A CRS as people call it: authority code and name."""
-    from pyproj import CRS  # noqa: PLC0415
-
-    if grid.crs is None:
-        return "none"
-    crs = CRS.from_wkt(grid.crs)
-    code = crs.to_authority()
-    return f"{':'.join(code)} {crs.name}" if code else crs.name
+    """The grid's CRS as people call it: authority code and name."""
+    return grid.crs_name
 
 
-def _run_lines(path: Path) -> Iterator[str]:
+def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
     """Scenes, grid, labels and blocks of a run; every check the run makes before it starts."""
     config = configs.load(path)
     scenes = select(config.imagery)
+    card = load_card(config.model.bundle) if config.model.bundle else None
+    if card:
+        card.require(scenes[0].bands, len(scenes), str(scenes[0].files[0]))
     grid = scenes[0].grid
+    if config.truth:
+        found = describe_raster(config.truth).grid
+        grid.require(found, str(scenes[0].files[0]), str(config.truth))
+    legend = card.legend if card else config.make_legend()
+    labels = open_labels(config.labels, grid, legend) if config.labels else None
+    p = config.predict
+    stride = card.network.stride if card else 2**config.model.depth
+    plan = Plan(Lattice(grid.height, grid.width, p.core, p.margin, stride), p.block)
+    counts = survey(scenes, labels, len(legend), progress)
     yield f"{path}: {config.title or config.name}"
     yield from _grid_lines(grid)
-    yield f"  bands       {', '.join(scenes[0].bands)}"
-    yield f"  dates       {len(scenes)}"
-    for scene in scenes:
+    yield from _scene_lines(scenes, counts)
+    if labels:
+        yield from _label_lines(labels.path, legend, counts)
+    yield f"  blocks      {len(plan)} of {p.block} px, cores of {p.core} px, margin {p.margin} px"
+    for note in _run_notes(scenes, legend, counts):
+        yield f"  note: {note}"
+
+
+def _scene_lines(scenes: tuple[Scene, ...], counts: Survey) -> Iterator[str]:
+    """The dates and how much of each can be used."""
+    bands = scenes[0].bands
+    yield f"  bands       {len(bands)}: {', '.join(bands)}"
+    yield f"  dates       {len(scenes)}; usable pixels (data in every band, no cloud) and files:"
+    for scene, valid in zip(scenes, counts.valid, strict=True):
         names = ", ".join(file.name for file in scene.files[:3])
         more = f" and {len(scene.files) - 3} more" if len(scene.files) > 3 else ""
-        yield f"    {scene.id:<14} {names}{more}"
-    if config.labels and config.legend:
-        labels = open_labels(config.labels, grid, config.make_legend())
-        yield f"  labels      {labels.path}"
-    stride = 2**config.model.depth
-    p = config.predict
-    plan = Plan(Lattice(grid.height, grid.width, p.core, p.margin, stride), p.block)
-    yield f"  blocks      {len(plan)} of {p.block} px, cores of {p.core} px, margin {p.margin} px"
+        yield f"    {scene.id:<14} {_share(valid / counts.pixels):>8}  {names}{more}"
+    yield f"  mapped      {_share(counts.mapped / counts.pixels)} of the pixels: usable on some date"
+
+
+def _label_lines(path: Path, legend: Legend, counts: Survey) -> Iterator[str]:
+    """Labelled pixels, and fields where the labels tell them, per class."""
+    total = sum(counts.labelled)
+    yield f"  labels      {path}: {total} pixels, {_share(total / counts.pixels)} of the area"
+    yield f"    {'code':<5} {'class':<24} {'pixels':>10} {'fields':>8}"
+    for entry, pixels, fields in zip(legend, counts.labelled, counts.fields, strict=True):
+        yield f"    {entry.code:<5} {entry.name[:24]:<24} {pixels:>10} {fields or '-':>8}"
+
+
+def _run_notes(scenes: tuple[Scene, ...], legend: Legend, counts: Survey) -> Iterator[str]:
+    """What the figures mean for the run."""
+    empty = [s.id for s, valid in zip(scenes, counts.valid, strict=True) if not valid]
+    if not counts.mapped:
+        yield "no date has a usable pixel: there is nothing to map; check nodata and masks"
+    elif empty:
+        yield (
+            f"no usable pixel on {', '.join(empty)}: nothing can be learnt from it; list the other "
+            "days in 'imagery.dates' to leave it out"
+        )
+    bare = [e.name for e, pixels in zip(legend, counts.labelled, strict=False) if not pixels]
+    if bare:
+        yield f"no label of {', '.join(bare)}: the model cannot learn it, take it out of 'legend'"
+    if counts.unseen:
+        yield f"{counts.unseen} labelled pixels have no data on any date and are not used"
+
+
+def _share(part: float) -> str:
+    """Per cent; what is neither nothing nor all never looks so."""
+    if 0 < part < 1:
+        part = min(max(part, 0.0001), 0.9999)
+    return f"{part:.2%}"
 
 
 def score_lines(scores: dict[str, Any]) -> Iterator[str]:

@@ -154,9 +154,7 @@ def _job(run: Run) -> Job:
 def _predict(job: Job, workers: Workers, run: Run) -> Outcome:
     if not workers.scheduler and not workers.processes:
         return predict_here(job, run.progress)
-    settings = ClusterSettings(
-        workers.scheduler or None, workers.processes, run.config.cluster.threads
-    )
+    settings = ClusterSettings(workers.scheduler or None, workers.processes)
     with connect(settings) as client:
         return predict_on(client, job, run.config.predict.tries, run.progress)
 

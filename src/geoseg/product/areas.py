@@ -41,62 +41,49 @@ class ClassArea:
 def pixel_area(grid: Grid) -> NDArray[np.float64] | None:
     """Hectares of one pixel of each row, ``float64[height]``; None where the grid has no CRS.
 
-    Projected CRS: the pixel's area in the plane; where the projection distorts areas by more than
-    2 % (Web Mercator), divided by the areal scale in the middle of the row. Geographic CRS: on the
-    ellipsoid, exact for north-up grids; for others by the latitude of the row's middle.
+    Projected CRS: the pixel's area in the plane, unless the projection distorts areas by more than
+    2 % (Web Mercator); then, and for a geographic CRS, the ground area of the pixel in the middle
+    of the row, on the ellipsoid.
     """
     if grid.crs is None:
         return None
     crs = pyproj.CRS.from_wkt(grid.crs)
     unit = crs.axis_info[0].unit_conversion_factor
-    area = np.full(grid.height, abs(grid.transform.determinant) * unit**2)
-    if crs.is_geographic:
-        area *= _square_metres_per_square_radian(crs, grid, unit)
-    elif crs.is_projected:
-        scale = _areal_scale(crs, grid)
-        if np.abs(scale - 1).max() > _TOLERANCE:
-            area /= scale
-    return area / _SQUARE_METRES
+    plane = np.full(grid.height, abs(grid.transform.determinant) * unit**2)
+    if crs.geodetic_crs is None:
+        return plane / _SQUARE_METRES
+    ground = _ground_area(crs, crs.geodetic_crs, grid)
+    distorted = crs.is_geographic or np.abs(plane / ground - 1).max() > _TOLERANCE
+    return (ground if distorted else plane) / _SQUARE_METRES
 
 
-def _row_middles(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Map coordinates of the middle of each row."""
+def _ground_area(crs: pyproj.CRS, geodetic: pyproj.CRS, grid: Grid) -> NDArray[np.float64]:
+    """m² of the middle pixel of each row, measured in an equal-area projection of the ellipsoid."""
     a, b, c, d, e, f = tuple(grid.transform)[:6]
-    col, row = grid.width / 2, np.arange(grid.height) + 0.5
-    return a * col + b * row + c, d * col + e * row + f
-
-
-def _areal_scale(crs: pyproj.CRS, grid: Grid) -> NDArray[np.float64]:
-    """Area in the plane per area on the ground, in the middle of each row."""
-    projection = pyproj.Proj(crs)
-    lon, lat = projection(*_row_middles(grid), inverse=True)
-    return np.asarray(projection.get_factors(lon, lat).areal_scale, dtype=np.float64)
-
-
-def _square_metres_per_square_radian(
-    crs: pyproj.CRS, grid: Grid, unit: float
-) -> NDArray[np.float64]:
-    """Mean over each row's latitudes of d(area) / (d(longitude) d(latitude))."""
-    half = abs(grid.transform.e or grid.transform.d) / 2 * unit
-    middle = _row_middles(grid)[1] * unit
-    pole = np.pi / 2
-    south, north = np.clip(middle - half, -pole, pole), np.clip(middle + half, -pole, pole)
-    strips = _area_south_of(crs, north) - _area_south_of(crs, south)
-    return np.asarray(strips / (2 * half), dtype=np.float64)
-
-
-def _area_south_of(crs: pyproj.CRS, latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """m² per radian of longitude between the equator and a latitude (radians), negative south.
-
-    Snyder, Map Projections: A Working Manual (USGS 1395, 1987), equation 3-12 times a²/2.
-    """
+    col = np.array([[grid.width // 2], [grid.width // 2 + 1]])
+    row = np.arange(grid.height + 1)
+    to_ground = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
+    x, y = to_ground.transform(a * col + b * row + c, d * col + e * row + f)
+    radians = geodetic.axis_info[0].unit_conversion_factor
     geod = crs.get_geod() or pyproj.Geod(ellps="WGS84")
-    a, b = geod.a, geod.b
-    sine, e = np.sin(latitude), np.sqrt(1 - (b / a) ** 2)
+    x, y = x * radians, _equal_area(y * radians, geod)
+    # Half the cross product of a quadrilateral's diagonals is its area.
+    right = (x[1, 1:] - x[0, :-1]) * (y[0, 1:] - y[1, :-1])
+    left = (x[0, 1:] - x[1, :-1]) * (y[1, 1:] - y[0, :-1])
+    return np.asarray(np.abs(right - left) / 2)
+
+
+def _equal_area(latitude: NDArray[np.float64], geod: pyproj.Geod) -> NDArray[np.float64]:
+    """m² per radian of longitude from the equator to a latitude (radians), negative south.
+
+    With the longitude as x it is the cylindrical equal-area projection: Snyder, Map Projections, A
+    Working Manual (USGS 1395, 1987), equation 3-12 times a²/2.
+    """
+    sine, e = np.sin(latitude), np.sqrt(geod.es)
     if e == 0:
-        return np.asarray(a**2 * sine)
+        return np.asarray(geod.a**2 * sine)
     q = sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e
-    return np.asarray(b**2 / 2 * q)
+    return np.asarray(geod.b**2 / 2 * q)
 
 
 def strips(grid: Grid, rows: int = rasters.TILE) -> Iterator[Window]:

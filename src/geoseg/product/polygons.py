@@ -26,6 +26,9 @@ from geoseg.product.style import polygon_style
 LAYER = "crops"
 """Name of the layer in the GeoPackage."""
 
+STRIP = rasters.TILE
+"""Rows read at a time: a row of tiles. It bounds the memory and changes no polygon."""
+
 _BATCH = 500_000
 """Corners of polygons written at a time."""
 
@@ -36,21 +39,19 @@ def vectorize(
     legend: Legend,
     target: Path,
     progress: Progress,
-    rows: int = rasters.TILE,
 ) -> int:
     """Write the 4-connected regions of the class raster as polygons; returns how many there are.
 
     GeoPackage layer ``crops``: ``code``, ``crop`` (name), ``area_ha`` (hectares, null without CRS),
-    ``pixels``, ``confidence`` (mean, percent), with a QGIS style. ``rows`` is the height of a strip:
-    it bounds the memory and changes nothing else. Raises ``RasterError``, ``GridMismatchError``,
-    ``OutputError``.
+    ``pixels``, ``confidence`` (mean, percent), with a QGIS style. Raises ``RasterError``,
+    ``GridMismatchError``, ``OutputError``.
     """
     grid = map_grid(class_path, confidence_path)
     written = 0
     with create_polygons(target, LAYER, grid.crs) as writer:
         # An empty batch first: a map without classes has a layer too.
         _append(writer, no_regions(), grid, legend)
-        for batch in _batches(_closed(class_path, confidence_path, legend, rows, progress)):
+        for batch in _batches(_closed(class_path, confidence_path, legend, progress)):
             _append(writer, batch, grid, legend)
             written += len(batch)
         writer.set_style("geoseg", polygon_style(legend, "code"))
@@ -58,14 +59,14 @@ def vectorize(
 
 
 def _closed(
-    class_path: Path, confidence_path: Path, legend: Legend, rows: int, progress: Progress
+    class_path: Path, confidence_path: Path, legend: Legend, progress: Progress
 ) -> Iterator[Traced]:
     """Complete regions in the order of their last pixels, strip by strip."""
     grid = map_grid(class_path, confidence_path)
     areas = pixel_area(grid)
     hectares = np.full(grid.height, np.nan) if areas is None else areas
     seam = Seam(grid.width)
-    windows = list(strips(grid, rows))
+    windows = list(strips(grid, STRIP))
     with progress.start("polygons", len(windows), "strips") as step:
         for window in windows:
             codes, confidence = read_strip(class_path, confidence_path, window)

@@ -34,7 +34,7 @@ def key(*parts: int) -> int:
     """One 64-bit key from any integers, negative ones included; their order matters."""
     state = 0
     for part in parts:
-        state = mix(state ^ mix(part & _MASK))
+        state = mix((state + part * _MIX_2) & _MASK)
     return state
 
 
@@ -54,10 +54,15 @@ def hashes(stream: int, window: Window, step: int = 1, part: int = 0) -> NDArray
     ``step`` counters are reserved for each pixel, of which ``part`` (0 to step - 1) is hashed.
     Columns count along a Weyl sequence and each row starts at a hashed place of its own.
     """
-    rows = np.array([key(stream, window.row + r) for r in range(window.height)], dtype=np.uint64)
+    rows = np.arange(window.row, window.row_stop, dtype=np.int64).astype(np.uint64)
+    rows = _mixed(rows * np.uint64(_MIX_2) + np.uint64(stream))
     cols = np.arange(window.col, window.col_stop, dtype=np.int64).astype(np.uint64)
     cols = (cols * np.uint64(step) + np.uint64(part + 1)) * np.uint64(_GOLDEN)
-    value = rows[:, None] + cols[None, :]
+    return _mixed(rows[:, None] + cols[None, :])
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finalizer, in place."""
     for shift, factor in ((30, _MIX_1), (27, _MIX_2)):
         value ^= value >> np.uint64(shift)
         value *= np.uint64(factor)
@@ -91,14 +96,15 @@ def smooth(
     """Fractal value noise, ``float32[H, W]``, mean 0, standard deviation about 1.
 
     ``scale`` is the size of the coarsest lattice cell in pixels; every octave halves it and weighs
-    0.55 of the one before. ``shift`` (rows, columns) moves the pattern down and right. Lattice values are
-    interpolated with the quintic fade of Perlin (Improving Noise, SIGGRAPH 2002).
+    0.55 of the one before. ``shift`` (rows, columns) moves the pattern down and right. Lattice
+    values are weighed by the cubic B-spline, whose product over rows and columns is nearly round,
+    so that the lattice does not show (Unser, Splines, IEEE Signal Processing Magazine 16, 1999).
     """
     total = np.zeros(window.shape, dtype=np.float32)
     weights = [0.55**octave for octave in range(octaves)]
-    # The variance of one octave: 1/12 of the uniform lattice value, thinned by the interpolation
-    # (the mean of (1 - f)^2 + f^2 over a cell is 0.736 in each direction).
-    norm = (sum(w * w for w in weights) / 12 * 0.736**2) ** -0.5
+    # The variance of one octave: 1/12 of a uniform lattice value, times the integral of the squared
+    # B-spline, 151 / 315, in each direction.
+    norm = (sum(w * w for w in weights) / 12 * (151 / 315) ** 2) ** -0.5
     for octave, weight in enumerate(weights):
         total += np.float32(weight * norm) * _value_noise(
             key(stream, octave), window, scale / 2**octave, shift
@@ -109,24 +115,31 @@ def smooth(
 def _value_noise(
     stream: int, window: Window, cell: float, shift: tuple[float, float]
 ) -> NDArray[np.float32]:
-    row0, row_part = _lattice_steps(window.row, window.height, cell, shift[0])
-    col0, col_part = _lattice_steps(window.col, window.width, cell, shift[1])
+    row0, row_weights = _spline_steps(window.row, window.height, cell, shift[0])
+    col0, col_weights = _spline_steps(window.col, window.width, cell, shift[1])
     lattice = Window(
-        int(row0[0]), int(col0[0]), int(row0[-1] - row0[0]) + 2, int(col0[-1] - col0[0]) + 2
+        int(row0[0]), int(col0[0]), int(row0[-1] - row0[0]) + 4, int(col0[-1] - col0[0]) + 4
     )
     bits = hashes(stream, lattice) >> np.uint64(40)
     values = bits.astype(np.float32) * np.float32(2.0**-24) - np.float32(0.5)
     left, top = col0 - col0[0], row0 - row0[0]
-    across = values[:, left] + (values[:, left + 1] - values[:, left]) * col_part[None, :]
-    return across[top] + (across[top + 1] - across[top]) * row_part[:, None]
+    across = np.zeros((lattice.height, window.width), dtype=np.float32)
+    for step, weight in enumerate(col_weights):
+        across += values[:, left + step] * weight[None, :]
+    out = np.zeros(window.shape, dtype=np.float32)
+    for step, weight in enumerate(row_weights):
+        out += across[top + step] * weight[:, None]
+    return out
 
 
-def _lattice_steps(
+def _spline_steps(
     start: int, count: int, cell: float, shift: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Lattice index below each pixel centre, and how far (faded, 0 to 1) it is to the next."""
+    """First of the four lattice places around each pixel centre, and their weights ``[4, count]``."""
     place = (np.arange(start, start + count) + 0.5 - shift) / cell
     below = np.floor(place)
-    part = place - below
-    faded = part * part * part * (part * (part * 6 - 15) + 10)
-    return below.astype(np.int64), faded.astype(np.float32)
+    t = place - below
+    u = 1 - t
+    inner = [3 * v * v * v - 6 * v * v + 4 for v in (t, u)]
+    weights = np.array([u * u * u, inner[0], inner[1], t * t * t]) / 6
+    return below.astype(np.int64) - 1, weights.astype(np.float32)

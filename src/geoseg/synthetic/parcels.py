@@ -68,9 +68,7 @@ class Field:
 
 def fields(spec: SceneSpec, window: Window) -> Iterator[Field]:
     """Every field whose bounding box meets the window, in the order of farms, then of fields."""
-    rows = range(_place(window.row, spec) - 2, _place(window.row_stop, spec) + 3)
-    cols = range(_place(window.col, spec) - 2, _place(window.col_stop, spec) + 3)
-    for farm in ((i, j) for i in rows for j in cols):
+    for farm in farms(spec, window):
         for plot in farm_fields(spec, *farm):
             left, top, right, bottom = bounds(plot.outline)
             # One pixel more: the strip beyond the rim mixes into pixels outside the outline.
@@ -79,11 +77,18 @@ def fields(spec: SceneSpec, window: Window) -> Iterator[Field]:
                 yield plot
 
 
-def _place(pixel: int, spec: SceneSpec) -> int:
-    return math.floor(pixel / spec.farm)
+def farms(spec: SceneSpec, window: Window) -> Iterator[tuple[int, int]]:
+    """Lattice row and column of every farm that may reach into the window, row by row."""
+    top, bottom, left, right = (
+        math.floor(pixel / spec.farm)
+        for pixel in (window.row, window.row_stop, window.col, window.col_stop)
+    )
+    for i in range(top - 2, bottom + 3):
+        for j in range(left - 2, right + 3):
+            yield i, j
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def farm_fields(spec: SceneSpec, i: int, j: int) -> tuple[Field, ...]:
     """The fields of the farm at lattice row ``i`` and column ``j``."""
     outline = _farm_outline(spec, i, j)
@@ -142,14 +147,15 @@ def _plot_seeds(
     cos, sin = math.cos(angle), math.sin(angle)
     x0, y0 = _farm_centre(spec, *farm)
     edges, reach = sides(outline), 1.3 * spec.farm
-    seeds = []
+    stream, seeds = noise.key(spec.seed, _PLOT, *farm), []
     for m in range(-math.ceil(reach / across), math.ceil(reach / across) + 1):
-        row_start = noise.uniform(spec.seed, _PLOT, *farm, m)
+        row = noise.key(stream, m)
         for n in range(-math.ceil(reach / along), math.ceil(reach / along) + 1):
-            u, v = (noise.uniform(spec.seed, _PLOT, *farm, m, n, axis) - 0.5 for axis in (0, 1))
-            a, b = (n + row_start + 0.5 * u) * along, (m + 0.4 * v) * across
+            draw = noise.key(row, n)
+            u, v = (draw >> 32) * 2.0**-32 - 0.5, (draw & 0xFFFFFFFF) * 2.0**-32 - 0.5
+            a, b = (n + row * 2.0**-64 + 0.5 * u) * along, (m + 0.4 * v) * across
             point = (x0 + a * cos - b * sin, y0 + a * sin + b * cos)
-            if min(edge.depth(point) for edge in edges) > 0.3 * across:
+            if all(edge.depth(point) > 0.3 * across for edge in edges):
                 seeds.append(point)
     return seeds or [(x0, y0)]
 
@@ -183,23 +189,21 @@ def _turned_back(place: Point, seed: Point, shape: Shape) -> HalfPlane:
     nx = line.nx / along * cos - line.ny / across * sin
     ny = line.nx / along * sin + line.ny / across * cos
     length = math.hypot(nx, ny)
-    return HalfPlane(
-        nx / length, ny / length, (line.c - nx * seed[0] - ny * seed[1]) / length
-    )
+    return HalfPlane(nx / length, ny / length, (line.c - nx * seed[0] - ny * seed[1]) / length)
 
 
 def _field(spec: SceneSpec, place: tuple[int, int, int], outline: Polygon) -> Field:
     i, j, k = place
     draw = [noise.normal(spec.seed, _FIELD, *place, n) for n in range(3)]
     return Field(
-        # Unique for up to 4096 fields a farm and a million farms a side; farms start two left of 0.
-        field_id=((i + 8) << 32) | ((j + 8) << 12) | k,
+        # Farm row, farm column (five digits), number in the farm (three); farms start at -2.
+        field_id=((i + 10) * 100_000 + j + 10) * 1000 + k,
         outline=outline,
         sides=sides(outline),
         crop=_crop(noise.uniform(spec.seed, _CROP, *place)),
         labelled=noise.uniform(spec.seed, _LABEL, *place) < spec.labelled,
-        delay=5.0 * draw[0],
-        vigour=max(0.6, 1 + 0.07 * draw[1]),
+        delay=4.0 * draw[0],
+        vigour=max(0.6, 1 + 0.06 * draw[1]),
         soil=max(0.6, 1 + 0.12 * draw[2]),
         headland=1.0 + 1.6 * noise.uniform(spec.seed, _FIELD, *place, 3),
     )

@@ -54,7 +54,7 @@ def ground(spec: SceneSpec, window: Window) -> Ground:
     crop = codes[slot]
     truth = crop.astype(np.uint8)
     truth[(edge < 0) | ~inside(spec.seen, window)] = NODATA
-    even = noise.smooth(noise.key(spec.seed, _STREAM), window, 24.0, 4)
+    even = noise.smooth(noise.key(spec.seed, _STREAM), window, 16.0, 4)
     rough = noise.normals(noise.key(spec.seed, _STREAM + 1), window, 3)
     return Ground(
         window=window,
@@ -62,7 +62,7 @@ def ground(spec: SceneSpec, window: Window) -> Ground:
         crop=crop - 1,
         share=np.clip(edge + np.float32(0.5), 0, 1),
         delay=_of(plots, "delay")[slot] + np.float32(spec.unevenness) * rough[0] + 3 * even,
-        vigour=_vigour(spec, plots, slot, edge, even, rough[1]),
+        vigour=_vigour(plots, slot, edge, 0.08 * even + spec.patchiness * rough[1]),
         soil=_of(plots, "soil")[slot] * (1 + np.float32(0.08) * (even + rough[2])),
     )
 
@@ -95,18 +95,16 @@ def _of(plots: tuple[Field, ...], name: str) -> NDArray[np.float32]:
 
 
 def _vigour(
-    spec: SceneSpec,
     plots: tuple[Field, ...],
     slot: NDArray[np.int32],
     edge: NDArray[np.float32],
-    even: NDArray[np.float32],
-    rough: NDArray[np.float32],
+    patches: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Field mean, patches, single pixels, and the sparser headland where machines turn."""
-    out = _of(plots, "vigour")[slot] * (1 + np.float32(0.08) * even)
-    out *= 1 + np.float32(spec.patchiness) * rough
+    """Field mean, patches and single pixels, and the sparser headland where machines turn."""
+    out = _of(plots, "vigour")[slot] * (1 + patches)
     out *= np.where(edge < _of(plots, "headland")[slot], np.float32(0.75), np.float32(1))
-    return np.maximum(out, 0, out=out)
+    np.maximum(out, 0, out=out)
+    return out
 
 
 def image(spec: SceneSpec, place: Ground, index: int) -> tuple[NDArray[np.uint16], Sky]:
@@ -146,9 +144,7 @@ def _cover(place: Ground, day: int, rough: NDArray[np.float32]) -> Cover:
     return green, dry, bloom
 
 
-def _reflectance(
-    place: Ground, band: int, cover: Cover, wet: np.float32
-) -> NDArray[np.float32]:
+def _reflectance(place: Ground, band: int, cover: Cover, wet: np.float32) -> NDArray[np.float32]:
     """Linear mixture of soil, leaf, straw and petals; roads and strips mix in at the rim."""
     green, dry, bloom = cover
     soil = place.soil * (np.float32(phenology.SOIL[band]) * wet)

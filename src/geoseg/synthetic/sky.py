@@ -19,7 +19,7 @@ CLEAR, CLOUD, SHADOW, OUTSIDE = 0, 1, 2, 255
 _STREAM = 100
 """First of the streams of random numbers used here."""
 
-_CLOUD_SCALE = 190.0
+_CLOUD_SCALE = 120.0
 """Size of the largest clouds in pixels."""
 
 
@@ -29,7 +29,7 @@ class Weather:
 
     stream: int
     threshold: float
-    """Clouds are where the noise exceeds this many standard deviations; infinite on a clear day."""
+    """Clouds are where the noise exceeds this many standard deviations; infinite without clouds."""
     offset: tuple[float, float]
     """Rows and columns from a cloud to its shadow: away from the sun, so north-west of it."""
     swath: HalfPlane
@@ -52,12 +52,12 @@ def weather(spec: SceneSpec, index: int) -> Weather:
     """The sky on the date with this number."""
     stream = noise.key(spec.seed, _STREAM, index)
     chance = [noise.uniform(stream, n) for n in range(5)]
-    cover = 2 * spec.cloudiness * chance[0]
+    cover = spec.cloudiness * (0.2 + 1.6 * chance[0])
     # Two dates in five end short of the others: a neighbouring orbit saw the rest.
     cut = 0.05 if chance[1] < 0.6 else 0.08 + 0.25 * chance[2]
     return Weather(
         stream=stream,
-        threshold=float(ndtri(1 - cover)) if cover > 0.01 else float("inf"),
+        threshold=float(ndtri(1 - cover)),
         offset=(-12.0 - 20 * chance[3], -8.0 - 14 * chance[4]),
         swath=spec.swath(cut),
     )

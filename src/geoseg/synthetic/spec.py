@@ -43,14 +43,14 @@ class SceneSpec:
     field_length: tuple[float, float] = (24.0, 48.0)
     field_width: tuple[float, float] = (11.0, 21.0)
     """Range of the fields' mean length and width in a farm, in pixels."""
-    sensor_noise: float = 0.03
+    sensor_noise: float = 0.04
     """Standard deviation of the noise of each band and date, in reflectance."""
     patchiness: float = 0.25
     """Standard deviation of the vigour of single pixels, as a part of the field's."""
-    unevenness: float = 14.0
+    unevenness: float = 12.0
     """Standard deviation of the development of single pixels, in days."""
-    cloudiness: float = 0.16
-    """Mean share of an image under clouds, 0 to 0.5; single dates range from none to twice it."""
+    cloudiness: float = 0.14
+    """Mean share of an image under clouds, 0 to 0.5; single dates have 0.2 to 1.8 times it."""
 
     def __post_init__(self) -> None:
         limits = (

@@ -1,0 +1,86 @@
+"""What a season and its labels hold: read once, a strip at a time, before hours are spent on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.feedback import Progress
+from geoseg.imagery.cube import read_cube
+from geoseg.imagery.inspect import strips
+from geoseg.imagery.labels import Labels
+from geoseg.imagery.scenes import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Counts over a whole grid."""
+
+    pixels: int
+    """Of the grid."""
+    valid: tuple[int, ...]
+    """Valid pixels of each scene."""
+    mapped: int
+    """Pixels with data on at least one date: those that get a class."""
+    labelled: tuple[int, ...] = ()
+    """Labelled pixels of each class, by model index; empty without labels."""
+    fields: tuple[int, ...] = ()
+    """Fields of each class; zeros where the labels name none."""
+    unseen: int = 0
+    """Labelled pixels without data on any date: they can teach nothing."""
+
+
+class _ClassCounts:
+    """Labelled pixels and fields per class, added up strip by strip."""
+
+    def __init__(self, labels: Labels | None, classes: int) -> None:
+        self._labels = labels
+        self.pixels = np.zeros(classes if labels else 0, dtype=np.int64)
+        self.fields: list[set[int]] = [set() for _ in self.pixels]
+        self.unseen = 0
+
+    def add(
+        self, indices: NDArray[np.int16], ids: NDArray[np.int32], mapped: NDArray[np.bool_]
+    ) -> None:
+        """Count one strip."""
+        self.pixels += np.bincount(indices[indices >= 0], minlength=len(self.pixels))
+        self.unseen += int(((indices >= 0) & ~mapped).sum())
+        for index, known in enumerate(self.fields):
+            known.update(np.unique(ids[(indices == index) & (ids > 0)]).tolist())
+
+
+def survey(
+    scenes: Sequence[Scene], labels: Labels | None, classes: int, progress: Progress
+) -> Survey:
+    """Read every pixel of a season and of its labels and count.
+
+    ``classes`` is the number of classes of the legend. Raises ``RasterError`` for a damaged file,
+    ``LabelError`` for a code outside the legend.
+    """
+    grid = scenes[0].grid
+    valid = np.zeros(len(scenes), dtype=np.int64)
+    counts = _ClassCounts(labels, classes)
+    mapped_pixels = 0
+    with progress.start("read the season", grid.height, "rows") as step:
+        for window in strips(grid, 8 * len(scenes[0].bands)):
+            mapped = np.zeros(window.shape, dtype=bool)
+            for number, scene in enumerate(scenes):
+                # One date at a time: a strip of the whole season can be large.
+                present = read_cube([scene], window).valid[0]
+                valid[number] += present.sum()
+                mapped |= present
+            mapped_pixels += int(mapped.sum())
+            if labels:
+                counts.add(*labels.read(window), mapped)
+            step.advance(window.height)
+    return Survey(
+        pixels=grid.window.size,
+        valid=tuple(valid.tolist()),
+        mapped=mapped_pixels,
+        labelled=tuple(counts.pixels.tolist()),
+        fields=tuple(map(len, counts.fields)),
+        unseen=counts.unseen,
+    )

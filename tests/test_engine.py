@@ -1,0 +1,221 @@
+"""Blocks, from reading to receipt: the same bytes however the work is cut, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from affine import Affine
+from distributed import Client
+from rasterio.crs import CRS
+
+from geoseg.config import ClassEntry, ImageryConfig
+from geoseg.engine import cluster
+from geoseg.engine.block import part_path, predict_block, read_receipt
+from geoseg.engine.cluster import ClusterSettings, connect
+from geoseg.engine.job import Job, JobSettings, create_job
+from geoseg.engine.predict import predict_here, predict_on
+from geoseg.engine.stitch import decide
+from geoseg.errors import BlockError, ConfigError, ModelError, OutputError, RasterError
+from geoseg.feedback import Silent
+from geoseg.grid import Grid
+from geoseg.imagery.scenes import select
+from geoseg.io import files, rasters
+from geoseg.legend import NODATA, Legend, LegendClass
+from geoseg.model.bundle import ModelCard, save
+from geoseg.model.networks import NetworkSpec, build
+from geoseg.normalization import Normalization
+
+HEIGHT, WIDTH = 150, 203
+BANDS = ("red", "nir")
+GRID = Grid(CRS.from_epsg(32631).to_wkt(), Affine(10, 0, 5e5, 0, -10, 5.6e6), HEIGHT, WIDTH)
+
+
+@pytest.fixture(scope="module")
+def imagery(tmp_path_factory: pytest.TempPathFactory) -> ImageryConfig:
+    """Two dates of two bands; a corner without data on both, a stripe without on one."""
+    folder = tmp_path_factory.mktemp("imagery")
+    rng = np.random.default_rng(5)
+    for name in ("2025-04-01", "2025-06-01"):
+        values = rng.integers(1, 4000, (2, HEIGHT, WIDTH)).astype(np.uint16)
+        values[:, :40, :30] = 0
+        values[:, 90:95] = 0 if name.endswith("04-01") else values[:, 90:95]
+        spec = rasters.RasterSpec("uint16", 2, 0, BANDS)
+        with rasters.create(folder / f"{name}.tif", GRID, spec) as target:
+            target.write(values, GRID.window)
+    return ImageryConfig(folder=folder)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with random weights: any map will do, as long as it stays the same."""
+    folder = tmp_path_factory.mktemp("bundle")
+    torch.manual_seed(1)
+    spec = NetworkSpec(
+        encoder="resnet18", depth=4, decoder_channels=(32, 16, 16, 8), channels=4, classes=3
+    )
+    network = build(spec)
+    network(torch.randn(4, 4, 64, 64))  # batch norm statistics of something
+    card = ModelCard(
+        network=spec,
+        bands=BANDS,
+        dates=("2025-04-01", "2025-06-01"),
+        normalization=Normalization(
+            transform="none", knee=(1,) * 4, mean=(2000,) * 4, std=(900,) * 4
+        ),
+        classes=tuple(ClassEntry(code=c, name=f"crop {c}", color="#123456") for c in (4, 2, 9)),
+    )
+    save(folder, network, card)
+    return folder
+
+
+def _job(imagery: ImageryConfig, bundle: Path, work: Path, block: int = 64) -> Job:
+    settings = JobSettings(imagery, bundle, 32, 32, block, "fp32", 1)
+    return create_job(settings, select(imagery), work)
+
+
+def _map(job: Job) -> np.ndarray:
+    """The blocks of a finished job side by side, ``uint8[2, H, W]``."""
+    out = np.zeros((2, HEIGHT, WIDTH), dtype=np.uint8)
+    for block in job.plan:
+        path = part_path(job.folder, block)
+        info = rasters.describe(path)
+        assert info.grid.transform == GRID.transform @ Affine.translation(
+            block.core.col, block.core.row
+        )
+        values, _ = rasters.read(path, [1, 2], info.grid.window)
+        out[:, *block.core.within(GRID.window)] = values
+    return out
+
+
+@pytest.fixture(scope="module")
+def reference(imagery: ImageryConfig, bundle: Path, tmp_path_factory: pytest.TempPathFactory):
+    job = _job(imagery, bundle, tmp_path_factory.mktemp("reference"), block=32)
+    predict_here(job, Silent())
+    return _map(job)
+
+
+def test_nodata_in_nodata_out(reference: np.ndarray) -> None:
+    missing = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    missing[:40, :30] = True
+    assert (reference[:, missing] == NODATA).all()
+    assert set(np.unique(reference[0][~missing])) <= {4, 2, 9}
+    assert reference[1][~missing].max() <= 100
+    assert len(np.unique(reference[0][~missing])) > 1
+
+
+@pytest.mark.parametrize("block", [64, 96, 256])
+def test_block_size_moves_no_byte(
+    imagery: ImageryConfig, bundle: Path, tmp_path: Path, reference: np.ndarray, block: int
+) -> None:
+    job = _job(imagery, bundle, tmp_path, block)
+    predict_here(job, Silent())
+    np.testing.assert_array_equal(_map(job), reference)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Two worker processes."""
+    with connect(ClusterSettings(workers=2)) as client:
+        yield client
+
+
+def test_workers_move_no_byte(
+    imagery: ImageryConfig, bundle: Path, tmp_path: Path, reference: np.ndarray, client: Client
+) -> None:
+    job = _job(imagery, bundle, tmp_path)
+    outcome = predict_on(client, job, 3, Silent())
+    assert outcome.blocks == len(job.plan) == 12
+    assert outcome.pixels == HEIGHT * WIDTH - 40 * 30
+    np.testing.assert_array_equal(_map(job), reference)
+
+
+def test_finished_blocks_are_not_done_again(
+    imagery: ImageryConfig, bundle: Path, tmp_path: Path
+) -> None:
+    job = _job(imagery, bundle, tmp_path)
+    predict_here(job, Silent())
+    blocks = list(job.plan)
+    torn, unproven, foreign = (part_path(job.folder, block) for block in blocks[:3])
+    whole = [path.read_bytes() for path in (torn, unproven, foreign)]
+    torn.write_bytes(whole[0][:-10])
+    unproven.with_suffix(".json").unlink()
+    receipt = json.loads(foreign.with_suffix(".json").read_text())
+    files.write_json(foreign.with_suffix(".json"), {**receipt, "fingerprint": "of another run"})
+    times = {path: path.stat().st_mtime_ns for path in job.folder.glob("r*.tif")}
+
+    outcome = predict_here(job, Silent())
+    assert outcome.resumed == len(blocks) - 3
+    assert [path.read_bytes() for path in (torn, unproven, foreign)] == whole
+    redone = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert redone == {torn, unproven, foreign}
+
+
+def test_another_input_is_another_run(
+    imagery: ImageryConfig, bundle: Path, tmp_path: Path
+) -> None:
+    job = _job(imagery, bundle, tmp_path)
+    predict_block(str(job.file), 0, 0)
+    assert imagery.folder is not None
+    path = imagery.folder / "2025-06-01.tif"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)  # delivered again: same bytes, another time
+    again = _job(imagery, bundle, tmp_path)
+    assert again.fingerprint != job.fingerprint
+    assert read_receipt(again, again.plan.block_at(0, 0)) is None
+
+
+def test_damaged_input_is_named(
+    imagery: ImageryConfig, bundle: Path, tmp_path: Path, client: Client
+) -> None:
+    assert imagery.folder is not None
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for path in imagery.folder.glob("*.tif"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    damaged = folder / "2025-06-01.tif"
+    damaged.write_bytes(damaged.read_bytes()[:40_000])
+    job = _job(ImageryConfig(folder=folder), bundle, tmp_path / "work")
+    with pytest.raises(RasterError, match=r"block r\d+_c\d+: .*2025-06-01\.tif cannot be read"):
+        predict_on(client, job, 3, Silent())
+
+
+def test_poison_block_is_named_and_the_rest_is_kept(
+    imagery: ImageryConfig, bundle: Path, tmp_path: Path, client: Client
+) -> None:
+    job = _job(imagery, bundle, tmp_path)
+    blocks = list(job.plan)
+    # A folder where the block's file should go: writing it fails whatever is tried.
+    (part_path(job.folder, blocks[4]) / "in the way").mkdir(parents=True)
+    with pytest.raises((BlockError, OutputError), match=blocks[4].id):
+        predict_on(client, job, 2, Silent())
+    done = [block.id for block in blocks if read_receipt(job, block)]
+    assert done == [block.id for block in blocks if block != blocks[4]]
+
+
+def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    settings = ClusterSettings(address="tcp://127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"no Dask scheduler answers"), connect(settings):
+        pass
+
+
+def test_model_of_other_bands(imagery: ImageryConfig, bundle: Path, tmp_path: Path) -> None:
+    swapped = imagery.model_copy(update={"bands": ("nir", "red")})
+    with pytest.raises(ModelError, match=r"bands nir, red, the model needs red, nir"):
+        _job(swapped, bundle, tmp_path)
+
+
+def test_confidence_is_the_winners_percent() -> None:
+    legend = Legend((LegendClass(4, "a", "#000000"), LegendClass(2, "b", "#000000")))
+    probabilities = np.array([[[0.25, 0.5, 1.0, 0.9]], [[0.75, 0.5, 0.0, 0.1]]], dtype=np.float32)
+    mapped = np.array([[True, True, True, False]])
+    assert decide(probabilities, mapped, legend).tolist() == [
+        [[2, 4, 4, 255]],
+        [[75, 50, 100, 255]],
+    ]
