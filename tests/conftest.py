@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from affine import Affine
 from numpy.typing import NDArray
 
@@ -86,3 +89,39 @@ def geoseg(
         return int(ended.value.code or 0), out, err
 
     return run
+
+
+def run_geoseg(*arguments: str, env: dict[str, str] | None = None) -> CompletedProcess[str]:
+    """The command line in a process of its own, from the root of the project."""
+    return subprocess.run(
+        [sys.executable, "-m", "geoseg.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_area(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small reference scene and ``small.yaml``, the demo's config cut down to it."""
+    folder = tmp_path_factory.mktemp("area")
+    data = folder / "data"
+    size = ["--width", "420", "--height", "333", "--dates", "3"]
+    made = run_geoseg("synth", str(data), *size)
+    assert made.returncode == 0, made.stderr
+    config = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
+    config["name"] = "small"
+    config["imagery"]["folder"] = str(data / "imagery")
+    config["imagery"]["masks"]["folder"] = str(data / "clouds")
+    config["labels"]["file"] = str(data / "labels.gpkg")
+    config["truth"] = str(data / "truth.tif")
+    config["split"] = {"by": "field", "validation": 0.2}
+    config["train"] = {"patch": 64, "epochs": 3, "batch": 8}
+    config["predict"] = {"core": 64, "margin": 32, "block": 64}
+    config["cluster"] = {"workers": 2}
+    config["random_forest"] = True
+    (folder / "small.yaml").write_text(yaml.safe_dump(config))
+    return folder

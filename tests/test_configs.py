@@ -79,7 +79,7 @@ def test_every_mistake_at_once() -> None:
 def test_not_a_config(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="x.yaml"):
+    with pytest.raises(ConfigError, match=r"x\.yaml"):
         configs.load(path)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from conftest import ROOT, run_geoseg
 
 pytestmark = pytest.mark.flow
 
-ROOT = Path(__file__).parents[1]
 PRODUCTS = (
     "small_class.tif",
     "small_confidence.tif",
@@ -25,18 +25,6 @@ PRODUCTS = (
     "report.json",
     "quicklook.png",
 )
-
-
-def geoseg(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "geoseg.cli", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        timeout=280,
-        check=False,
-    )
 
 
 def start(*arguments: str, env: dict[str, str]) -> subprocess.Popen[str]:
@@ -57,36 +45,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def area(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small scene and the config to map it."""
-    folder = tmp_path_factory.mktemp("area")
-    size = ["--width", "420", "--height", "333", "--dates", "3"]
-    made = geoseg("synth", str(folder / "data"), *size)
-    assert made.returncode == 0, made.stderr
-    config = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
-    config["name"] = "small"
-    data = folder / "data"
-    config["imagery"]["folder"] = str(data / "imagery")
-    config["imagery"]["masks"]["folder"] = str(data / "clouds")
-    config["labels"]["file"] = str(data / "labels.gpkg")
-    config["truth"] = str(data / "truth.tif")
-    config["split"] = {"by": "field", "validation": 0.2}
-    config["train"] = {"patch": 64, "epochs": 4, "batch": 8}
-    config["predict"] = {"core": 64, "margin": 32, "block": 64}
-    config["cluster"] = {"workers": 2}
-    config["random_forest"] = True
-    (folder / "small.yaml").write_text(yaml.safe_dump(config))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(area: Path, home: dict[str, str]) -> Path:
+def finished(small_area: Path, home: dict[str, str]) -> Path:
     """The products of an undisturbed run."""
-    done = geoseg("run", str(area / "small.yaml"), "--output", str(area / "out"), env=home)
+    done = run_geoseg(
+        "run", str(small_area / "small.yaml"), "--output", str(small_area / "out"), env=home
+    )
     assert done.returncode == 0, done.stderr
     for name in PRODUCTS:
         assert name in done.stdout or name == "report.json"
-    return area / "out"
+    return small_area / "out"
 
 
 def test_products_and_report(finished: Path) -> None:
@@ -102,10 +69,10 @@ def test_products_and_report(finished: Path) -> None:
 
 
 def test_the_same_command_again_redoes_nothing(
-    area: Path, finished: Path, home: dict[str, str]
+    small_area: Path, finished: Path, home: dict[str, str]
 ) -> None:
     before = {name: (finished / name).read_bytes() for name in PRODUCTS[:3]}
-    again = geoseg("run", str(area / "small.yaml"), "--output", str(finished), env=home)
+    again = run_geoseg("run", str(small_area / "small.yaml"), "--output", str(finished), env=home)
     assert again.returncode == 0, again.stderr
     plan = json.loads((finished / "report.json").read_text())["plan"]
     assert plan["resumed"] == plan["blocks"] > 20
@@ -113,12 +80,12 @@ def test_the_same_command_again_redoes_nothing(
         assert (finished / name).read_bytes() == content, name
 
 
-def _trained_copy(area: Path, finished: Path, name: str, **predict: int) -> Path:
+def _trained_copy(small_area: Path, finished: Path, name: str, **predict: int) -> Path:
     """A config that maps with the finished run's model."""
-    config = yaml.safe_load((area / "small.yaml").read_text())
+    config = yaml.safe_load((small_area / "small.yaml").read_text())
     config["model"] = {"bundle": str(finished / "model")}
     config["predict"].update(predict)
-    path = area / f"{name}.yaml"
+    path = small_area / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
 
@@ -137,10 +104,12 @@ def _dask_workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_killed_worker_and_killed_flow(area: Path, finished: Path, home: dict[str, str]) -> None:
+def test_killed_worker_and_killed_flow(
+    small_area: Path, finished: Path, home: dict[str, str]
+) -> None:
     """kill -9 of a Dask worker, then of the flow itself; the same command ends with the same bytes."""
-    config = _trained_copy(area, finished, "killed")
-    output = area / "killed"
+    config = _trained_copy(small_area, finished, "killed")
+    output = small_area / "killed"
     process = start("run", str(config), "--output", str(output), env=home)
     _wait_for_blocks(output, 2, process)
     workers = _dask_workers(process)
@@ -154,7 +123,7 @@ def test_killed_worker_and_killed_flow(area: Path, finished: Path, home: dict[st
     process.wait()
     assert not (output / "small_class.tif").exists()
 
-    again = geoseg("run", str(config), "--output", str(output), env=home)
+    again = run_geoseg("run", str(config), "--output", str(output), env=home)
     assert again.returncode == 0, again.stderr
     plan = json.loads((output / "report.json").read_text())["plan"]
     assert plan["resumed"] >= 6

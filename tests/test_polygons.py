@@ -221,6 +221,16 @@ def test_bytes_do_not_depend_on_the_strips(tmp_path: Path, monkeypatch: pytest.M
     assert whole.equals(pyogrio.read_dataframe(tmp_path / "crops.gpkg", layer="crops"))
 
 
+def test_batches_are_bounded_by_their_corners(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polygons, "_BATCH", 300)
+    whole, _ = by_strips(blobs(83, 120), 10)
+    sizes = np.bincount(whole.corners.owner)
+    batches = list(polygons._batches(iter([whole, no_regions(), whole])))
+    assert sum(len(batch) for batch in batches) == 2 * len(whole)
+    assert len(batches) > 2 * sizes.sum() / (300 + sizes.max())
+    assert max(len(batch.corners) for batch in batches) < 300 + sizes.max()
+
+
 def test_a_map_of_nodata_is_an_empty_layer(tmp_path: Path) -> None:
     codes = np.full((83, 120), NODATA, np.uint8)
     paths = write(tmp_path, codes, GRIDS["utm"])

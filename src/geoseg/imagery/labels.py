@@ -199,7 +199,7 @@ def _indices(names: Any, legend: Legend, where: str) -> NDArray[np.int16]:
         more = f" and {len(strange) - 10} more" if len(strange) > 10 else ""
         raise LabelError(
             f"{where}: not in the legend: {', '.join(strange[:10])}{more} (it has "
-            f"{', '.join(legend.names)}). Add them to 'legend', or list them under 'labels.ignore' "
-            "if those pixels are to stay unknown."
+            f"{', '.join(legend.names)}). Add them to 'legend' (a model bundle brings its own), or "
+            "list them under 'labels.ignore' if those pixels are to stay unknown."
         )
     return np.array([*(known[name] for name in names), UNKNOWN], dtype=np.int16)
