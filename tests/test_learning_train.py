@@ -216,11 +216,14 @@ def test_epochs_differ_and_repeat_with_the_seed(cut_samples: Samples) -> None:
     loader = Loader(cut_samples, fit_normalization(cut_samples, "none"), TRAIN)
     numbers = cut_samples.holding(Part.TRAIN)
     first, again, other = (
-        torch.cat([batch.features for batch in loader.training(numbers, epoch)])
+        torch.cat([batch.features.contiguous() for batch in loader.training(numbers, epoch)])
         for epoch in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+    blank = ~other.view(len(numbers), 3, -1).any(dim=2)  # 3 dates a sample
+    assert 0 < int(blank.sum()) < 0.5 * blank.numel()
+    assert not blank.all(dim=1).any()
 
 
 def test_training_beats_chance_and_the_best_epoch_comes_back(

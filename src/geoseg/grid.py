@@ -94,6 +94,15 @@ class Grid:
         code = parsed.to_authority()
         return f"{':'.join(code)} {parsed.name}" if code else str(parsed.name)
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north of the four corners, in map coordinates."""
+        corners = [
+            self.transform @ (col, row) for col in (0, self.width) for row in (0, self.height)
+        ]
+        x, y = zip(*corners, strict=True)
+        return min(x), min(y), max(x), max(y)
+
     def differences(self, other: Self) -> list[str]:
         """What differs, one phrase per property; empty where the grids are equal."""
         pairs = [

@@ -9,8 +9,6 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from rasterio.transform import array_bounds
-
 from geoseg import __version__
 from geoseg.model.bundle import load_card
 from geoseg.operations.preview import crs_name, headline
@@ -72,7 +70,7 @@ def _grid(run: Run) -> Record:
         "width": grid.width,
         "height": grid.height,
         "transform": list(grid.transform)[:6],
-        "bounds": list(array_bounds(grid.height, grid.width, grid.transform)),
+        "bounds": list(grid.bounds),
     }
 
 

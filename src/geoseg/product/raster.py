@@ -21,10 +21,9 @@ from geoseg.grid import Grid, Window
 from geoseg.io import files, rasters
 from geoseg.legend import NODATA, Legend
 from geoseg.product import style
-from geoseg.product.areas import ClassArea, area_table, pixel_area
 from geoseg.product.style import read_legend
 
-__all__ = ["ClassArea", "area_table", "mosaic", "pixel_area", "read_legend"]
+__all__ = ["mosaic", "read_legend"]
 
 Part = tuple[Window, Path]
 """Where a block lies, and its file: uint8 GeoTIFF of the block's size, codes and confidence."""

@@ -51,8 +51,6 @@ class Field:
     field_id: int
     outline: Polygon
     """Convex, in pixel coordinates, without the strips and roads around it."""
-    sides: tuple[HalfPlane, ...]
-    """The outline as half-planes; the least depth is the distance to the rim."""
     crop: int
     """Class code, 1 to 8."""
     labelled: bool
@@ -83,12 +81,14 @@ def farms(spec: SceneSpec, window: Window) -> Iterator[tuple[int, int]]:
         math.floor(pixel / spec.farm)
         for pixel in (window.row, window.row_stop, window.col, window.col_stop)
     )
-    for i in range(top - 2, bottom + 3):
-        for j in range(left - 2, right + 3):
+    # A farm keeps within 0.93 lattice cells of its own (see _JITTER).
+    for i in range(top - 1, bottom + 2):
+        for j in range(left - 1, right + 2):
             yield i, j
 
 
-@lru_cache(maxsize=2048)
+# Neighbouring blocks share farms; more places would hold a scene's worth of polygons in memory.
+@lru_cache(maxsize=512)
 def farm_fields(spec: SceneSpec, i: int, j: int) -> tuple[Field, ...]:
     """The fields of the farm at lattice row ``i`` and column ``j``."""
     outline = _farm_outline(spec, i, j)
@@ -196,10 +196,9 @@ def _field(spec: SceneSpec, place: tuple[int, int, int], outline: Polygon) -> Fi
     i, j, k = place
     draw = [noise.normal(spec.seed, _FIELD, *place, n) for n in range(3)]
     return Field(
-        # Farm row, farm column (five digits), number in the farm (three); farms start at -2.
+        # Farm row, farm column (five digits), number in the farm (three); farms start at -1.
         field_id=((i + 10) * 100_000 + j + 10) * 1000 + k,
         outline=outline,
-        sides=sides(outline),
         crop=_crop(noise.uniform(spec.seed, _CROP, *place)),
         labelled=noise.uniform(spec.seed, _LABEL, *place) < spec.labelled,
         delay=4.0 * draw[0],

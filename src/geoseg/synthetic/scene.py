@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geoseg.grid import Window
 from geoseg.legend import NODATA
 from geoseg.synthetic import noise, phenology
-from geoseg.synthetic.geometry import bounds
+from geoseg.synthetic.geometry import bounds, sides
 from geoseg.synthetic.parcels import Field, fields
 from geoseg.synthetic.sky import OUTSIDE, Sky, depth, inside, sky, weather
 from geoseg.synthetic.spec import SceneSpec
@@ -79,7 +79,7 @@ def _draw(
         if not box.size:
             continue
         inner = np.full(box.shape, np.inf)
-        for side in plot.sides:
+        for side in sides(plot.outline):
             np.minimum(inner, depth(side, box), out=inner)
         place = box.within(window)
         hit = inner > edge[place]
