@@ -119,14 +119,6 @@ def test_copied_paths_exist_and_reach_the_build(source: str) -> None:
     assert f"!{source}" in (REPOSITORY / ".dockerignore").read_text().split()
 
 
-def test_malloc_settings_are_what_glibc_can_read() -> None:
-    """glibc reads ``1e11`` as 1, which trims after every free: the opposite of what is meant."""
-    settings = {k: v for k, v in environment("cpu").items() if k.startswith("MALLOC_")}
-    assert set(settings) == {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"}
-    assert all(value.isdecimal() for value in settings.values())
-    assert int(settings["MALLOC_TRIM_THRESHOLD_"]) > 2**33
-
-
 def test_images_are_pinned_or_built_here() -> None:
     outside = [stage.base for stage in STAGES.values() if stage.base not in STAGES]
     outside += [service["image"] for service in SERVICES.values() if "build" not in service]

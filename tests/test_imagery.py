@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.config import ImageryConfig
+from geoseg.config import ImageryConfig, LabelsConfig
 from geoseg.feedback import Silent
 from geoseg.grid import Window
+from geoseg.imagery import inspect
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.features import to_features
 from geoseg.imagery.labels import open_labels
 from geoseg.imagery.scenes import Scene, select
 from geoseg.imagery.survey import survey
 from geoseg.io import configs
+from geoseg.legend import Legend, LegendClass
 from geoseg.normalization import Normalization
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +118,28 @@ def test_features_are_zero_where_a_date_has_no_data(season: Path, raster: Raster
     np.testing.assert_array_equal(features[7], expected)
 
 
+def test_numbers_that_no_network_can_be_fed(season: Path, raster: Raster) -> None:
+    """Some programs' nodata value is the lowest float64; it must not warn, nor get through."""
+    floats = np.full((3, 40, 48), 7, dtype=np.float64)
+    floats[:, :, 20:] = -1.7976931348623157e308
+    raster(season / "2025-05-01.tif", floats, None, ("red", "nir", "swir"))
+    cube = read_cube(select(ImageryConfig(folder=season)), Window(0, 0, 40, 48))
+    plain = Normalization(transform="none", knee=(1,) * 9, mean=(0,) * 9, std=(1,) * 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        features, _ = to_features(cube, plain)
+    assert np.isfinite(features).all()
+    assert not cube.valid[0, :, 20:].any()
+
+
+@pytest.mark.parametrize("change", [{"std": (0.0, 1.0)}, {"knee": (1, np.nan)}, {"mean": (1,)}])
+def test_statistics_that_would_spoil_the_map(change: dict[str, Any]) -> None:
+    good = {"transform": "none", "knee": (1, 1), "mean": (0, 0), "std": (1, 1)}
+    Normalization(**good)
+    with pytest.raises(ValueError, match=next(iter(change))):
+        Normalization(**{**good, **change})
+
+
 def test_survey(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the counts that the data's own description gives."""
     monkeypatch.setenv("GEOSEG_DATA", str(data))
@@ -136,3 +162,30 @@ def test_survey(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(found.fields) == 230
     assert set(found.valid) == {found.mapped}
     assert found.unseen == 0
+
+
+@pytest.mark.parametrize("room", [1, 10_000, 2**27])
+def test_survey_of_gaps(
+    season: Path, raster: Raster, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Dates that miss different parts, labels where none has data; in strips of any height."""
+    for month, missing in ((5, slice(0, 30)), (6, slice(20, 40)), (7, slice(0, 40))):
+        values = np.full((3, 40, 48), 9, dtype=np.uint16)
+        values[1, missing] = 0  # one band is enough
+        raster(season / f"2025-0{month}-01.tif", values, 0, ("red", "nir", "swir"))
+    codes = np.zeros((1, 40, 48), dtype=np.uint8)
+    codes[0, 18:25, :10] = 1
+    codes[0, 39, :4] = 2
+    ids = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None] // 20 + 1, (1, 40, 48)).copy()
+    paths = (raster(season / "codes", codes, 0), raster(season / "ids", ids, 0))
+    names = [path.rename(path.with_suffix(".tif")) for path in paths]
+    legend = Legend((LegendClass(2, "a", "#000000"), LegendClass(1, "b", "#000000")))
+    scenes = select(ImageryConfig(folder=season))
+    labels = open_labels(LabelsConfig(file=names[0], fields=names[1]), scenes[0].grid, legend)
+    monkeypatch.setattr(inspect, "ROOM", room)
+    found = survey(scenes, labels, 2, Silent())
+    assert found.valid == (10 * 48, 20 * 48, 0)
+    assert found.mapped == 30 * 48
+    assert found.labelled == (4, 70)
+    assert found.fields == (1, 2)
+    assert found.unseen == 50

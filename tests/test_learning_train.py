@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 from geoseg.config import ImageryConfig, LabelsConfig, ModelConfig, SplitConfig, TrainConfig
 from geoseg.errors import ConfigError, EmptySelectionError, LabelError, OutputError, RasterError
 from geoseg.feedback import Silent
-from geoseg.grid import Grid
+from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.features import to_features
 from geoseg.imagery.labels import open_labels
@@ -27,12 +27,14 @@ from geoseg.learning.compare import Sampling, random_forest
 from geoseg.learning.evaluate import HeldBack, Truth, evaluate
 from geoseg.learning.fitting import Fit
 from geoseg.learning.machine import Machine
+from geoseg.learning.metrics import Scores
 from geoseg.learning.samples import Cells, Samples, Source, cut
-from geoseg.learning.split import Part, plan_split
+from geoseg.learning.split import Part, plan_split, walk
 from geoseg.learning.statistics import fit_normalization
 from geoseg.learning.train import TrainingRequest, TrainingResult, train
 from geoseg.legend import NODATA, UNKNOWN, Legend, LegendClass
 from geoseg.model.bundle import load, load_card
+from geoseg.model.networks import NetworkSpec, build
 from geoseg.model.predictor import Predictor
 from geoseg.normalization import Normalization
 
@@ -221,6 +223,8 @@ def test_epochs_differ_and_repeat_with_the_seed(cut_samples: Samples) -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+    alone = [next(iter(loader.training(numbers[:1], epoch))).features for epoch in range(8)]
+    assert sum(torch.equal(alone[0], features) for features in alone[1:]) < 4
     blank = ~other.view(len(numbers), 3, -1).any(dim=2)  # 3 dates a sample
     assert 0 < int(blank.sum()) < 0.5 * blank.numel()
     assert not blank.all(dim=1).any()
@@ -267,11 +271,29 @@ def test_training_twice_gives_the_same_weights(season: Season, tmp_path: Path) -
         assert torch.equal(tensor, weights[1][name]), name
 
 
-def test_training_stops_when_nothing_gets_better(season: Season, tmp_path: Path) -> None:
-    still = TRAIN.model_copy(update={"epochs": 30, "patience": 2, "learning_rate": 1e-12})
-    request = replace(season.request(tmp_path), train=still)
-    # Weights that do not move leave the score to the batch normalization, which soon stands still.
-    assert len(train(request, Silent()).card.history) < 30
+class _Waning(Fit):
+    """A fit whose second epoch is its best, by decree; remembers the weights of each epoch."""
+
+    def validate(self) -> Scores:
+        state = self.network.state_dict()
+        self.seen = [*getattr(self, "seen", []), {n: t.clone() for n, t in state.items()}]
+        right = {1: 5, 2: 9}.get(len(self.seen), 7)
+        return Scores(LEGEND, np.array([[right, 10 - right, 0], [0, 10, 0], [0, 0, 10]]))
+
+
+def test_training_stops_when_nothing_gets_better_and_keeps_the_best(cut_samples: Samples) -> None:
+    config = TRAIN.model_copy(update={"epochs": 30, "patience": 3})
+    loader = Loader(cut_samples, fit_normalization(cut_samples, "none"), config)
+    network = build(
+        NetworkSpec(encoder="resnet18", depth=3, decoder_channels=(8, 8, 8), channels=6, classes=3)
+    )
+    fit = _Waning(network, loader, LEGEND, Machine.choose(config))
+    found = fit.run(Silent())
+    assert (found.best_epoch, len(found.history)) == (2, 5)
+    assert found.scores.confusion[0, 0] == 9
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, fit.seen[1][name]), name
+    assert any((fit.seen[1][name] != fit.seen[4][name]).any() for name in fit.seen[1])
 
 
 def test_what_cannot_be_trained_on_is_named(
@@ -329,25 +351,30 @@ def test_training_and_scoring_read_the_truth_differently(season: Season) -> None
         broken.read(GRID.window)
 
 
-@pytest.mark.parametrize("most", [50, 1000, 10**6])
-def test_drawn_pixels_are_known_distinct_and_in_proportion(season: Season, most: int) -> None:
-    def read(window):
+@pytest.mark.parametrize("side", [40, 512])
+@pytest.mark.parametrize("most", [60, 1000, 10**6])
+def test_drawn_pixels_are_known_distinct_and_in_proportion(
+    season: Season, most: int, side: int
+) -> None:
+    def read(window: Window) -> NDArray[np.int16]:
         known = season.truth[window.within(GRID.window)].copy()
-        known[::7] = UNKNOWN
+        known[:, ::7] = UNKNOWN
         return known
 
-    drawn = np.zeros((HEIGHT, WIDTH), dtype=int)
-    for window, flat, known in Sampling(GRID, read, 3, most, 0).draw():
-        np.testing.assert_array_equal(read(window).ravel()[flat], known)
-        part = np.zeros(window.size, dtype=int)
-        np.add.at(part, flat, 1)
-        drawn[window.within(GRID.window)] += part.reshape(window.shape)
-    candidates = read(GRID.window)
-    assert drawn.max() == 1
-    shares = np.bincount(candidates[candidates != UNKNOWN]) / (candidates != UNKNOWN).sum()
-    expected = np.minimum(shares * most, np.bincount(candidates[candidates != UNKNOWN]))
-    got = np.bincount(candidates[drawn == 1])
-    assert (np.abs(got - expected) <= 1).all()
+    drawn = np.full((HEIGHT, WIDTH), UNKNOWN)
+    for window, flat, known in Sampling(GRID, read, 3, most, 0, side).draw():
+        part = drawn[window.within(GRID.window)]
+        rows, cols = np.divmod(flat, window.width)
+        assert len(np.unique(flat)) == len(flat)
+        np.testing.assert_array_equal(read(window)[rows, cols], known)
+        part[rows, cols] = known
+    candidates = np.bincount(np.concatenate([
+        read(window)[read(window) != UNKNOWN] for window in walk(GRID, side)
+    ]))  # fmt: skip
+    expected = np.minimum(candidates * most / candidates.sum(), candidates)
+    assert (np.abs(np.bincount(drawn[drawn != UNKNOWN]) - expected) <= 1).all()
+    middle = np.argwhere(drawn != UNKNOWN).mean(axis=0) / (HEIGHT, WIDTH)
+    assert (np.abs(middle - 0.5) < 0.15).all()
 
 
 def test_the_forest_learns_from_the_training_part(season: Season) -> None:

@@ -135,4 +135,3 @@ def same_crs(mine: str | None, theirs: str | None) -> bool:
     from pyproj import CRS  # noqa: PLC0415
 
     return bool(CRS.from_user_input(mine) == CRS.from_user_input(theirs))
-

@@ -6,11 +6,14 @@ per-patch statistics would draw the patch lattice into the map.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+# Zero would turn every pixel into NaN, and NaN into the first class.
+_Divisor = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Normalization(BaseModel):
@@ -20,10 +23,10 @@ class Normalization(BaseModel):
 
     transform: Literal["none", "asinh"]
     """``f``: identity, or the inverse hyperbolic sine, linear below the knee, a signed log above."""
-    knee: tuple[float, ...]
+    knee: tuple[_Divisor, ...]
     """Scale of the transform; 1 for ``none``."""
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[FiniteFloat, ...]
+    std: tuple[_Divisor, ...]
 
     @model_validator(mode="after")
     def _same_length(self) -> Normalization:
@@ -38,7 +41,8 @@ class Normalization(BaseModel):
 
     def stretch(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
         """The transform alone: ``[channels, ...]`` of any number type to float32."""
-        out = values.astype(np.float32)
+        with np.errstate(over="ignore"):  # a float64 nodata value, which is blanked later
+            out = values.astype(np.float32)
         if self.transform == "asinh":
             out /= _column(self.knee, out.ndim)
             np.arcsinh(out, out=out)

@@ -31,7 +31,7 @@ TREES = 100
 TRAIN_PIXELS = 20_000
 SCORE_PIXELS = 100_000
 SIDE = 512
-"""Side of the windows read at a time in pixels; that of a tile of the files geoseg writes."""
+"""Side of a tile of the files geoseg writes, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +63,15 @@ class Sampling:
     most: int
     """Pixels to draw, give or take the rounding of the classes' shares."""
     seed: int
+    side: int = SIDE
+    """Side of the windows read at a time in pixels."""
 
     def draw(self) -> Iterator[tuple[Window, NDArray[np.int64], NDArray[np.int16]]]:
         """Windows with the flat positions drawn in them and their model indices."""
-        counts = np.array([self._count(window) for window in walk(self.grid, SIDE)])
+        counts = np.array([self._count(window) for window in walk(self.grid, self.side)])
         chosen = [self._choose(index, counts) for index in range(self.classes)]
         first = np.cumsum(counts, axis=0) - counts
-        for window, start, count in zip(walk(self.grid, SIDE), first, counts, strict=True):
+        for window, start, count in zip(walk(self.grid, self.side), first, counts, strict=True):
             # The pixels of a class are numbered through the whole grid; these are this window's.
             mine = [
                 picks[np.searchsorted(picks, a) : np.searchsorted(picks, a + n)] - a

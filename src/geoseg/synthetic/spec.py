@@ -59,6 +59,8 @@ class SceneSpec:
             ("dates", self.dates, 1, 365),
             ("labelled", self.labelled, 0, 1),
             ("cloudiness", self.cloudiness, 0, 0.5),
+            ("pixel", self.pixel, 0.1, 1000),
+            ("farm", self.farm, 30, 2000),
         )
         for name, value, low, high in limits:
             if not low <= value <= high:
