@@ -22,11 +22,11 @@ if "PREFECT_API_URL" not in os.environ:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
-from geoseg.errors import GeosegError
 from prefect import State, flow, task
 from prefect.states import Completed, Failed
 
 from flows.feedback import FlowProgress, publish_products
+from geoseg.errors import GeosegError
 
 Place = tuple[str, str]
 """Config file and folder of the results."""

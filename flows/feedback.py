@@ -7,7 +7,6 @@ import re
 from typing import Any, Self
 from uuid import UUID
 
-from geoseg.feedback import Console, Step
 from prefect import get_run_logger, runtime
 from prefect.artifacts import (
     create_image_artifact,
@@ -16,6 +15,8 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+
+from geoseg.feedback import Console, Step
 
 EVERY = 5
 """Percent between two updates of the progress artifact; each is a request to the server."""

@@ -155,9 +155,7 @@ def test_finished_blocks_are_not_done_again(
     assert redone == {torn, unproven, foreign}
 
 
-def test_another_input_is_another_run(
-    imagery: ImageryConfig, bundle: Path, tmp_path: Path
-) -> None:
+def test_another_input_is_another_run(imagery: ImageryConfig, bundle: Path, tmp_path: Path) -> None:
     job = _job(imagery, bundle, tmp_path)
     predict_block(str(job.file), 0, 0)
     assert imagery.folder is not None

@@ -94,9 +94,9 @@ def inspect(
 @app.command(epilog="Example: `geoseg train configs/demo.yaml --output out/demo`")
 def train(config: Config, output: Output = None) -> None:
     """Train a model on the config's imagery and labels; writes OUTPUT/model."""
+    run = _open(config, output)
     from geoseg.operations import steps  # noqa: PLC0415
 
-    run = _open(config, output)
     steps.select_scenes(run)
     typer.echo(f"model: {steps.train_model(run)['bundle']}")
 
@@ -116,9 +116,9 @@ def predict(
     ] = "",
 ) -> None:
     """Map the imagery with the model of the config, or with the one trained into OUTPUT."""
+    run = _open(config, output)
     from geoseg.operations import steps  # noqa: PLC0415
 
-    run = _open(config, output)
     steps.select_scenes(run)
     steps.predict_blocks(run, steps.Workers(workers, scheduler))
     steps.finish_map(run)
@@ -145,9 +145,9 @@ def vectorize(
 @app.command(epilog="Example: `geoseg evaluate configs/demo.yaml --output out/demo`")
 def evaluate(config: Config, output: Output = None) -> None:
     """Score the map in OUTPUT on pixels whose labels training never saw."""
+    run = _open(config, output)
     from geoseg.operations import preview, steps  # noqa: PLC0415
 
-    run = _open(config, output)
     for line in preview.score_lines(steps.evaluate_map(run)):
         typer.echo(line)
 

@@ -38,7 +38,7 @@ def _expand(text: object) -> object:
     for name in _VARIABLE.findall(text):
         if name not in os.environ:
             raise ValueError(f"environment variable {name} is not set; export {name}=FOLDER first")
-    return _VARIABLE.sub(lambda match: os.environ[match.group(1)], text)
+    return os.path.expanduser(_VARIABLE.sub(lambda match: os.environ[match.group(1)], text))
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
@@ -110,6 +110,8 @@ class ImageryConfig(_Section):
     def _one_source(self) -> Self:
         if (self.folder is None) == (not self.scenes):
             raise ValueError("give either 'folder' (with 'pattern') or a list of 'scenes'")
+        if self.folder and "mask_invalid" in self.model_fields_set:
+            raise ValueError("with 'folder', the masks' values go under 'masks.invalid'")
         if self.folder and not ({"{date}", "{step}"} & set(re.findall(r"\{\w+\}", self.pattern))):
             raise ValueError(f"pattern {self.pattern!r} has neither {{date}} nor {{step}}")
         return self
@@ -256,12 +258,17 @@ class RunConfig(_Section):
         """The legend of the config; ``ConfigError`` where it has none or a bad one."""
         if not self.legend:
             raise ConfigError("'legend' is missing: list the classes with code and name")
-        return Legend(
-            tuple(
-                LegendClass(c.code, c.name, (c.color or PALETTE[i % len(PALETTE)]).lower())
-                for i, c in enumerate(self.legend)
-            )
+        return make_legend(self.legend)
+
+
+def make_legend(entries: tuple[ClassEntry, ...]) -> Legend:
+    """A legend of these classes, in this order; those without a colour get one of the palette."""
+    return Legend(
+        tuple(
+            LegendClass(c.code, c.name, (c.color or PALETTE[i % len(PALETTE)]).lower())
+            for i, c in enumerate(entries)
         )
+    )
 
 
 def parse(content: Mapping[str, Any], base: Path, source: str) -> RunConfig:

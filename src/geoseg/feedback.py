@@ -42,7 +42,7 @@ class Step(Protocol):
 
 
 class Console:
-    """Progress on a stream: a bar where it is a terminal, a line per tenth or minute elsewhere."""
+    """Progress on a stream: a bar where it is a terminal, a line per tenth elsewhere."""
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
         """``write`` takes each line, for a log; by default they go to standard error."""
@@ -89,7 +89,7 @@ class _SilentStep:
 
 
 class _ConsoleStep:
-    """One bar, or its lines. Lines come per tenth, and once a minute when a tenth takes longer."""
+    """One bar, or its lines: a line per tenth, but none within 2 s of another, and one a minute."""
 
     def __init__(self, console: Console, what: str, total: int, unit: str) -> None:
         self._console, self._what, self._total, self._unit = console, what, total, unit
@@ -109,7 +109,8 @@ class _ConsoleStep:
 
     def _due(self) -> bool:
         tenth = (self._done * 10) // max(1, self._total) > (self._told * 10) // max(1, self._total)
-        return tenth or self._done >= self._total or time.monotonic() - self._at > 60
+        since = time.monotonic() - self._at
+        return self._done >= self._total or (tenth and since > 2) or since > 60
 
     def _line(self, note: str) -> None:
         spent = time.monotonic() - self._began

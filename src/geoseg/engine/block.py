@@ -67,7 +67,7 @@ def predict_block(job_file: str, row: int, col: int) -> Receipt:
 def _predict(job: Job, scenes: tuple[Scene, ...], block: Block) -> NDArray[np.uint8]:
     """Class code and confidence of the block's core, ``uint8[2, H, W]``."""
     torch.set_num_threads(job.threads)
-    card, predictor = load_predictor(job.bundle, job.weights_sha256, job.precision)
+    card, predictor = load_predictor(job.bundle, job.bundle_sha256, job.precision)
     cube = read_cube(scenes, block.extent)
     mapped = cube.mapped[block.core.within(block.extent)]
     if not mapped.any():

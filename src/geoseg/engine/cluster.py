@@ -61,8 +61,8 @@ def _wait_for_worker(client: Client, address: str) -> None:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError:
         raise ConfigError(
-            f"cluster.address: the scheduler at {address} has had no worker for {WORKER_SECONDS} s; start one "
-            f"with 'dask worker {address} --nthreads 1'"
+            f"cluster.address: the scheduler at {address} has had no worker for {WORKER_SECONDS} s; "
+            f"start one with 'dask worker {address} --nthreads 1'"
         ) from None
 
 

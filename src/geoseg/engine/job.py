@@ -13,7 +13,7 @@ from geoseg.config import ImageryConfig
 from geoseg.errors import OutputError
 from geoseg.imagery.scenes import Scene, select
 from geoseg.io import files
-from geoseg.model.bundle import load_card
+from geoseg.model.bundle import identify, load_card
 from geoseg.tiling import Lattice, Plan
 
 
@@ -24,7 +24,7 @@ class Job(BaseModel):
 
     imagery: ImageryConfig
     bundle: Path
-    weights_sha256: str
+    bundle_sha256: str
     height: int
     width: int
     stride: int
@@ -67,7 +67,7 @@ class JobSettings:
 def create_job(settings: JobSettings, scenes: tuple[Scene, ...], work: Path) -> Job:
     """Fix a job under ``work`` and write it down.
 
-    Its fingerprint covers the input files (path, size, mtime), the weights and whatever can move a
+    Its fingerprint covers the input files (path, size, mtime), the model bundle and whatever can move a
     pixel, plus the block size, which names the pieces. Raises ``ModelError`` where the model does
     not fit the imagery, ``ConfigError`` where the lattice is impossible.
     """
@@ -83,11 +83,12 @@ def create_job(settings: JobSettings, scenes: tuple[Scene, ...], work: Path) -> 
     }
     inputs = [[scene.id, [files.identity(path) for path in scene.files]] for scene in scenes]
     imagery = settings.imagery.model_dump(mode="json")
-    fingerprint = files.digest([inputs, imagery, card.weights_sha256, numbers])
+    bundle_sha256 = identify(settings.bundle)
+    fingerprint = files.digest([inputs, imagery, bundle_sha256, numbers])
     job = Job(
         imagery=settings.imagery,
         bundle=settings.bundle.resolve(),
-        weights_sha256=card.weights_sha256,
+        bundle_sha256=bundle_sha256,
         height=grid.height,
         width=grid.width,
         stride=card.network.stride,
@@ -96,7 +97,7 @@ def create_job(settings: JobSettings, scenes: tuple[Scene, ...], work: Path) -> 
         **numbers,
     )
     assert len(job.plan) > 0  # builds the plan: an impossible lattice ends here, not in a worker
-    files.write_json(job.file, job.model_dump(mode="json"))
+    files.write_json(job.file, job.model_dump(mode="json", exclude_unset=True))
     return job
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import ModelError
 from geoseg.grid import Window
 from geoseg.legend import NODATA, Legend
 from geoseg.tiling import Lattice
@@ -44,10 +45,16 @@ def decide(
     """Class code and confidence, ``uint8[2, H, W]``, from ``float32[K, H, W]``.
 
     Confidence is the winner's probability in percent, rounded down, so that 100 means certain;
-    both are ``NODATA`` where ``mapped`` is false. Ties go to the class first in the legend.
+    both are ``NODATA`` where ``mapped`` is false. Ties go to the class first in the legend. Raises
+    ``ModelError`` where a mapped pixel's probabilities are no numbers: that is no class.
     """
     winner = probabilities.argmax(axis=0)
     share = np.take_along_axis(probabilities, winner[np.newaxis], axis=0)[0]
+    if np.isnan(share[mapped]).any():
+        raise ModelError(
+            "the network gives no number for some pixels; its weights or its normalization are "
+            "damaged, or the imagery holds values far beyond what it was trained on"
+        )
     result = np.stack([legend.to_codes(winner), (share * 100).astype(np.uint8)])
     result[:, ~mapped] = NODATA
     return result

@@ -6,14 +6,14 @@ Nothing is ever unpickled. The card is written last: a folder with a card is a w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from geoseg.config import ClassEntry
-from geoseg.errors import ModelError
+from geoseg.config import ClassEntry, make_legend
+from geoseg.errors import ConfigError, ModelError
 from geoseg.io import files
-from geoseg.legend import Legend, LegendClass
+from geoseg.legend import Legend
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.normalization import Normalization
 
@@ -29,7 +29,8 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: Literal[1] = 1
+    """Version of this layout."""
     network: NetworkSpec
     bands: tuple[str, ...]
     """Band names in channel order."""
@@ -52,7 +53,7 @@ class ModelCard(BaseModel):
     @property
     def legend(self) -> Legend:
         """The legend of the model."""
-        return Legend(tuple(LegendClass(c.code, c.name, c.color or "") for c in self.classes))
+        return make_legend(self.classes)
 
     def require(self, bands: tuple[str, ...], dates: int, where: str) -> None:
         """Raise ``ModelError`` unless imagery with these bands and dates fits the model."""
@@ -95,13 +96,23 @@ def load_card(folder: Path) -> ModelCard:
             "train a model"
         )
     try:
-        return ModelCard.model_validate(files.read_json(folder / CARD))
+        card = ModelCard.model_validate(files.read_json(folder / CARD))
+        len(card.legend)
     except ValidationError as error:
         problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
+        key = ".".join(map(str, problem["loc"])) or "the file"
         raise ModelError(
             f"{folder / CARD} is damaged: {key}: {problem['msg']}; train the model again"
         ) from None
+    except ConfigError as error:
+        raise ModelError(f"{folder / CARD} is damaged: {error}; train the model again") from None
+    return card
+
+
+def identify(folder: Path) -> str:
+    """Checksum of a bundle: of its card, which holds the checksum of the weights."""
+    load_card(folder)
+    return files.sha256(folder / CARD)
 
 
 def load(folder: Path) -> tuple[ModelCard, nn.Module]:

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from geoseg.model.bundle import ModelCard, load
+from geoseg.errors import ModelError
+from geoseg.model.bundle import ModelCard, identify, load
 from geoseg.model.memory import keep_memory
 
 
@@ -59,15 +60,16 @@ class Predictor:
 
 @lru_cache(maxsize=2)
 def load_predictor(
-    folder: Path, weights_sha256: str, precision: Literal["fp32", "bf16"]
+    folder: Path, bundle_sha256: str, precision: Literal["fp32", "bf16"]
 ) -> tuple[ModelCard, Predictor]:
     """Card and predictor of a bundle, loaded once per process.
 
-    ``weights_sha256`` is part of the cache key: a retrained model in the same folder is another.
+    ``bundle_sha256`` (see ``identify``) is part of the cache key: a retrained model in the same
+    folder is another. Raises ``ModelError`` where the bundle is not the one asked for.
     """
+    if identify(folder) != bundle_sha256:
+        raise ModelError(f"{folder} changed while the run was under way; start the run again")
     card, network = load(folder)
-    if card.weights_sha256 != weights_sha256:
-        raise RuntimeError(f"{folder} changed while the run was under way; start the run again")
     keep_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = network.to(device).to(memory_format=torch.channels_last)

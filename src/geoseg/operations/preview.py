@@ -51,13 +51,8 @@ def _raster_lines(found: Inspection) -> Iterator[str]:
 def _grid_lines(grid: Grid) -> Iterator[str]:
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     yield f"  size        {grid.width} x {grid.height} pixels"
-    yield f"  CRS         {crs_name(grid)}"
+    yield f"  CRS         {grid.crs_name}"
     yield f"  transform   {a:g}, {b:g}, {c:.10g}, {d:g}, {e:g}, {f:.10g}"
-
-
-def crs_name(grid: Grid) -> str:
-    """The grid's CRS as people call it: authority code and name."""
-    return grid.crs_name
 
 
 def _run_lines(path: Path, progress: Progress) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from geoseg import __version__
 from geoseg.model.bundle import load_card
-from geoseg.operations.preview import crs_name, headline
+from geoseg.operations.preview import headline
 from geoseg.operations.run import Record, Run
 from geoseg.product.areas import area_table
 from geoseg.product.quicklook import write_quicklook
@@ -66,7 +66,7 @@ def _content(run: Run, areas: list[Record]) -> Record:
 def _grid(run: Run) -> Record:
     grid = run.scenes[0].grid
     return {
-        "crs": crs_name(grid),
+        "crs": grid.crs,
         "width": grid.width,
         "height": grid.height,
         "transform": list(grid.transform)[:6],
@@ -93,9 +93,7 @@ def _baselines(evaluation: Record) -> Record:
     if not forest:
         return {}
     keys = ("overall_accuracy", "mean_iou", "pixels", "trees")
-    return {
-        "random_forest": {k: forest[k] for k in keys} | {"trained_on": forest["train_pixels"]}
-    }
+    return {"random_forest": {k: forest[k] for k in keys} | {"trained_on": forest["train_pixels"]}}
 
 
 def _seconds(run: Run) -> dict[str, float]:

@@ -14,7 +14,7 @@ from geoseg.engine.block import part_path, read_receipt
 from geoseg.engine.cluster import ClusterSettings, connect
 from geoseg.engine.job import Job, JobSettings, create_job
 from geoseg.engine.predict import Outcome, predict_here, predict_on
-from geoseg.errors import BlockError, OutputError
+from geoseg.errors import BlockError, EmptySelectionError, OutputError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels, open_labels
 from geoseg.io import files, rasters
@@ -122,6 +122,11 @@ def predict_blocks(run: Run, workers: Workers) -> Record:
     with run.step("predict") as record:
         job = _job(run)
         outcome = _predict(job, workers, run)
+        if not outcome.pixels:
+            raise EmptySelectionError(
+                f"{run.scenes[0].files[0]} and the other dates: no pixel has data on any date, so "
+                "there is nothing to map; check 'imagery.nodata' and the masks with 'geoseg inspect'"
+            )
         record.update(
             blocks=outcome.blocks,
             resumed=outcome.resumed,
