@@ -31,7 +31,8 @@ TILE = 512
 """Side of the tiles of every raster geoseg writes, in pixels."""
 
 CACHE = 256 * 2**20
-"""Bytes of GDAL's block cache; its own default is 5 % of the machine's memory, per process."""
+"""Bytes of GDAL's block cache, unless GDAL_CACHEMAX is set in the environment; GDAL's own default is
+5 % of the machine's memory, in each process."""
 
 _FAILURES = (RasterioError, CPLE_BaseError)
 
@@ -94,6 +95,11 @@ def _to_rasterio(window: Window) -> RasterioWindow:
     return RasterioWindow(window.col, window.row, window.width, window.height)
 
 
+def _environment() -> rasterio.Env:
+    """GDAL's settings while a file is open."""
+    return rasterio.Env(**({} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE}))
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     if not os.path.exists(path):  # unlike Path.exists, False for a name no file can have
@@ -101,7 +107,7 @@ def _opened(path: Path) -> Iterator[Any]:
     if path.is_dir():
         raise RasterError(f"{path} is a folder; name one raster file in it")
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE), rasterio.open(path) as source:
+        with _environment(), rasterio.open(path) as source:
             yield source
     except _FAILURES as error:
         raise RasterError(
@@ -224,7 +230,7 @@ def create(path: Path, grid: Grid, spec: RasterSpec) -> Iterator[RasterWriter]:
     with replacing(path) as part:
         try:
             with (
-                rasterio.Env(GDAL_CACHEMAX=CACHE),
+                _environment(),
                 rasterio.open(part, "w", **_profile(grid, spec)) as target,
             ):
                 _label(target, spec)

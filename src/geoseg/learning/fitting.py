@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from geoseg.config import TrainConfig
 from geoseg.feedback import Progress
@@ -24,6 +25,8 @@ from geoseg.legend import UNKNOWN, Legend
 
 CLIP = 5.0
 """Largest norm of a gradient: one odd sample must not throw the weights."""
+MEMORY = 0.98
+"""Share of the averaged weights that a step leaves: they look back about 50 steps."""
 WARM_UP = 0.15
 """Share of the steps in which the learning rate rises to its height; then it falls as a cosine."""
 
@@ -58,6 +61,9 @@ class Fit:
             weight_decay=self.config.weight_decay,
             fused=True,
         )
+        # What is scored and kept is a running average of the weights (Polyak and Juditsky 1992): on
+        # a few hundred labels the weights of one epoch are a lottery, their average is not.
+        self._average = AveragedModel(network, avg_fn=_remember, use_buffers=True)
         steps = -(-len(self._train) // self.config.batch) * self.config.epochs
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer, self.config.learning_rate, total_steps=steps, pct_start=WARM_UP
@@ -98,9 +104,10 @@ class Fit:
             "seconds": time.perf_counter() - began,
         }
         self._history.append({name: round(float(value), 6) for name, value in entry.items()})
-        if self._best is None or _rank(scores) > _rank(self._best):
+        # A tie goes to the later epoch: the learning rate has fallen since.
+        if self._best is None or _rank(scores) >= _rank(self._best):
             self._best, self._best_epoch = scores, epoch
-            state = self.network.state_dict()
+            state = self._average.module.state_dict()
             self._kept = {name: tensor.clone() for name, tensor in state.items()}
 
     def _train_once(self, epoch: int) -> float:
@@ -117,18 +124,19 @@ class Fit:
             nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
             self._optimizer.step()
             self._schedule.step()
+            self._average.update_parameters(self.network)
             losses.append(loss.detach())
         return float(torch.stack(losses).mean())
 
     @torch.inference_mode()
     def validate(self) -> Scores:
         """Scores on the validation part; nothing is kept of the pixels but the confusion."""
-        self.network.eval()
+        network = self._average.module.eval()
         confusion = np.zeros((len(self.legend), len(self.legend)), dtype=np.int64)
         for batch in self.loader.validation(self._validation):
             features, target = self.machine.load(batch)
             with self.machine.autocast():
-                predicted = self.network(features).argmax(dim=1)
+                predicted = network(features).argmax(dim=1)
             confusion += count_confusion(
                 target.cpu().numpy(), predicted.cpu().numpy(), len(self.legend)
             )
@@ -141,6 +149,14 @@ class Fit:
             target = self.loader.samples.train[number]
             pixels += np.bincount(target[target != UNKNOWN], minlength=len(self.legend))
         return pixels
+
+
+def _remember(
+    average: torch.Tensor, current: torch.Tensor, updates: torch.Tensor | int
+) -> torch.Tensor:
+    """One step of the average, shorter in memory at first so that the random start is forgotten."""
+    memory = min(MEMORY, (1 + int(updates)) / (10 + int(updates)))
+    return (memory * average + (1 - memory) * current).to(average.dtype)
 
 
 def _rank(scores: Scores) -> tuple[float, float]:
