@@ -70,7 +70,7 @@ class Fit:
         )
         self._history: list[dict[str, float]] = []
         self._best: Scores | None = None
-        self._best_epoch = 0
+        self._best_epoch, self._better_epoch = 0, 0
         self._kept: dict[str, torch.Tensor] = {}
 
     def run(self, progress: Progress) -> Fitted:
@@ -80,7 +80,7 @@ class Fit:
                 self._epoch(epoch)
                 last = self._history[-1]
                 step.advance(note=f"loss {last['loss']:.3f}, validation {last['mean_iou']:.3f}")
-                if epoch - self._best_epoch >= self.config.patience:
+                if epoch - self._better_epoch >= self.config.patience:
                     progress.say(
                         f"training: no better validation score for {self.config.patience} epochs, "
                         f"keeping epoch {self._best_epoch}"
@@ -104,7 +104,9 @@ class Fit:
             "seconds": time.perf_counter() - began,
         }
         self._history.append({name: round(float(value), 6) for name, value in entry.items()})
-        # A tie goes to the later epoch: the learning rate has fallen since.
+        if self._best is None or _rank(scores) > _rank(self._best):
+            self._better_epoch = epoch
+        # A tie goes to the later epoch, since the learning rate has fallen; it is no progress, though.
         if self._best is None or _rank(scores) >= _rank(self._best):
             self._best, self._best_epoch = scores, epoch
             state = self._average.module.state_dict()
