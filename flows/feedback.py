@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from typing import Any, Self
 from uuid import UUID
 
@@ -19,11 +18,14 @@ from prefect.artifacts import (
 from geoseg.feedback import Console, Step
 
 EVERY = 5
-"""Percent between two updates of the progress artifact; each is a request to the server."""
+"""Percent between two updates of a progress artifact; each is a request to the server."""
+
+SHOWN = frozenset({"training", "predict"})
+"""The work that takes long enough to be watched from afar."""
 
 
 class FlowProgress:
-    """A bar or log lines, and for countable work a Prefect progress artifact."""
+    """A bar or log lines, and for the longest work a Prefect progress artifact."""
 
     def __init__(self) -> None:
         deployed = runtime.deployment.id is not None
@@ -31,7 +33,8 @@ class FlowProgress:
 
     def start(self, what: str, total: int, unit: str) -> Step:
         """See ``geoseg.feedback.Progress.start``."""
-        return _FlowStep(self._console.start(what, total, unit), what, total, unit)
+        step = self._console.start(what, total, unit)
+        return _FlowStep(step, what, total, unit) if what in SHOWN else step
 
     def say(self, line: str) -> None:
         """See ``geoseg.feedback.Progress.say``."""
@@ -54,8 +57,8 @@ class _FlowStep:
 
     def _publish(self, percent: float) -> None:
         if self._artifact is None:
-            key = "geoseg-" + re.sub(r"[^a-z0-9]+", "-", self._what.lower()).strip("-")
             text = f"{self._what}: {self._total} {self._unit}"
+            key = f"geoseg-{self._what}"
             self._artifact = create_progress_artifact(percent, key=key, description=text)
         else:
             update_progress_artifact(self._artifact, percent)
@@ -71,6 +74,10 @@ class _FlowStep:
 def publish_products(products: dict[str, Any]) -> None:
     """The table of areas, the link to the report and the quicklook as artifacts of this run."""
     create_table_artifact(products["areas"], key="geoseg-areas", description="Area per class")
-    create_link_artifact(products["report"], link_text="Report", key="geoseg-report")
+    create_link_artifact(
+        products["report"], link_text="Report", key="geoseg-report", description="The whole report"
+    )
     picture = base64.b64encode(products["quicklook"].read_bytes()).decode()
-    create_image_artifact(f"data:image/png;base64,{picture}", key="geoseg-quicklook")
+    create_image_artifact(
+        f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
+    )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -104,6 +105,19 @@ def test_deployment_run_watch(stack: dict[str, str], small_area: Path, tmp_path:
         assert (tmp_path / "out" / name).stat().st_size > 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["plan"]["workers"] == stack["GEOSEG_SCHEDULER"]
+    shown = _artifacts(stack["PREFECT_API_URL"])
+    assert shown["geoseg-predict"]["data"] == 100
+    assert [row["pixels"] for row in json.loads(shown["geoseg-areas"]["data"])] == [
+        row["pixels"] for row in report["areas"]
+    ]
+    assert "report.html" in shown["geoseg-report"]["data"]
+    assert "data:image/png;base64," in shown["geoseg-quicklook"]["data"]
+
+
+def _artifacts(url: str) -> dict[str, dict[str, Any]]:
+    """The newest artifact of each key, as the page shows them."""
+    answer = httpx.post(f"{url}/artifacts/latest/filter", json={}).raise_for_status()
+    return {artifact["key"]: artifact for artifact in answer.json()}
 
 
 def test_a_mistake_fails_the_run(stack: dict[str, str], tmp_path: Path) -> None:
