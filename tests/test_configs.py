@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from geoseg.config import parse
 from geoseg.errors import ConfigError
 from geoseg.io import configs
+from geoseg.io.configs import parse
 
 ROOT = Path(__file__).parents[1]
 GOOD: dict[str, Any] = {

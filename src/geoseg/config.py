@@ -1,18 +1,16 @@
 """What a run is told: one frozen object, checked whole before anything starts.
 
-Keys are exact (``extra="forbid"``), every path is resolved against the config file's folder, and a
-misspelt key is answered with the nearest right one. Reading the file itself is ``io.configs``.
+Keys are exact (``extra="forbid"``) and every path is resolved against the config file's folder.
+Reading the file, and saying what is wrong in it, is ``io.configs``.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +18,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
@@ -269,49 +266,3 @@ def make_legend(entries: tuple[ClassEntry, ...]) -> Legend:
             for i, c in enumerate(entries)
         )
     )
-
-
-def parse(content: Mapping[str, Any], base: Path, source: str) -> RunConfig:
-    """Check a config's content.
-
-    ``base`` is the folder that relative paths start from, ``source`` the file's name for messages.
-    Raises ``ConfigError`` with one line per wrong key.
-    """
-    try:
-        return RunConfig.model_validate(content, context={"base": base})
-    except ValidationError as error:
-        lines = [_line(problem) for problem in error.errors()]
-        raise ConfigError(f"{source}: " + "\n  ".join(lines)) from None
-
-
-def _line(problem: Mapping[str, Any]) -> str:
-    """One problem as ``key: what, value, remedy``."""
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
-    if problem["type"] == "extra_forbidden":
-        known = sorted(_keys_at(problem["loc"][:-1]))
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-        return f"{where}: unknown key; {hint}"
-    if problem["type"] == "missing":
-        return f"{where}: missing; the run needs it"
-    text = str(problem["msg"]).removeprefix("Value error, ")
-    value = problem.get("input")
-    return f"{where}: {text}" + ("" if isinstance(value, dict) else f" (got {value!r})")
-
-
-def _keys_at(location: tuple[str | int, ...]) -> Iterator[str]:
-    """The keys that the section at ``location`` knows."""
-    section: type[BaseModel] | None = RunConfig
-    for part in location:
-        if section and isinstance(part, str):
-            section = _section_of(section.model_fields[part].annotation)
-    if section:
-        yield from section.model_fields
-
-
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section class inside a field's annotation (``X``, ``X | None`` or ``tuple[X, ...]``)."""
-    for candidate in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None

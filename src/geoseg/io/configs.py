@@ -1,14 +1,16 @@
-"""Reading a config file."""
+"""Reading a config file, and answering each mistake in it with the key, the value and the remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import difflib
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
-from geoseg.config import RunConfig, parse
+from geoseg.config import RunConfig
 from geoseg.errors import ConfigError
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -54,3 +56,49 @@ def load(path: Path) -> RunConfig:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a config is a mapping of keys, not {type(content).__name__}")
     return parse(content, path.resolve().parent, str(path))
+
+
+def parse(content: Mapping[str, Any], base: Path, source: str) -> RunConfig:
+    """Check a config's content.
+
+    ``base`` is the folder that relative paths start from, ``source`` the file's name for messages.
+    Raises ``ConfigError`` with one line per wrong key.
+    """
+    try:
+        return RunConfig.model_validate(content, context={"base": base})
+    except ValidationError as error:
+        lines = [_line(problem) for problem in error.errors()]
+        raise ConfigError(f"{source}: " + "\n  ".join(lines)) from None
+
+
+def _line(problem: Mapping[str, Any]) -> str:
+    """One problem as ``key: what, value, remedy``."""
+    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        known = sorted(_keys_at(problem["loc"][:-1]))
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"{where}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: missing; the run needs it"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    value = problem.get("input")
+    return f"{where}: {text}" + ("" if isinstance(value, dict) else f" (got {value!r})")
+
+
+def _keys_at(location: tuple[str | int, ...]) -> Iterator[str]:
+    """The keys that the section at ``location`` knows."""
+    section: type[BaseModel] | None = RunConfig
+    for part in location:
+        if section and isinstance(part, str):
+            section = _section_of(section.model_fields[part].annotation)
+    if section:
+        yield from section.model_fields
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section class inside a field's annotation (``X``, ``X | None`` or ``tuple[X, ...]``)."""
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -51,7 +52,14 @@ def build(spec: NetworkSpec) -> nn.Module:
             in_channels=spec.channels,
             classes=spec.classes,
         )
-    except (KeyError, ValueError, RuntimeError) as error:
+    except KeyError:
+        known = smp.encoders.get_encoder_names()
+        near = difflib.get_close_matches(spec.encoder, known, n=3) or known[:3]
+        raise ModelError(
+            f"model.encoder: segmentation-models-pytorch has no {spec.encoder!r}; near it are "
+            f"{', '.join(near)} ({len(known)} in all, and timm's as tu-NAME)"
+        ) from None
+    except (ValueError, RuntimeError) as error:
         raise ModelError(
             f"model.encoder: segmentation-models-pytorch cannot build {spec.encoder!r} with depth "
             f"{spec.depth}: {error}"
