@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,12 @@ def test_no_config(tmp_path: Path) -> None:
         configs.load(tmp_path / "x.yaml")
     with pytest.raises(ConfigError, match="is a folder"):
         configs.load(tmp_path)
+
+
+def test_the_readme_example_is_valid(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    path = tmp_path / "valley.yaml"
+    path.write_text(example)
+    config = configs.load(path)
+    assert config.split.by == "field"
+    assert config.imagery.masks is not None
