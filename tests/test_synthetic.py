@@ -97,7 +97,7 @@ def test_each_setting_changes_what_it_names(change: dict[str, float]) -> None:
 def test_labels_agree_with_the_truth_everywhere_inside(season: SyntheticScene) -> None:
     table = vectors.read_polygons(season.labels, None, ["field_id", "crop"])
     assert table.crs.to_epsg() == 32632
-    codes = [LEGEND.classes[LEGEND.index_of_name(name, "labels")].code for name in table["crop"]]
+    codes = [LEGEND.classes[LEGEND.names.index(name)].code for name in table["crop"]]
     drawn = rasterize(
         zip(table.geometry, codes, strict=True),
         out_shape=(SMALL.height, SMALL.width),

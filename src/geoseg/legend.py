@@ -96,15 +96,6 @@ class Legend:
                 return entry
         raise KeyError(code)
 
-    def index_of_name(self, name: str, where: str) -> int:
-        """Model index of a class name; ``LabelError`` naming ``where`` for an unknown one."""
-        if name not in self.names:
-            raise LabelError(
-                f"{where}: {name!r} is not in the legend ({', '.join(self.names)}). Add it to "
-                "'legend', or list it under 'labels.ignore' if those pixels are to stay unknown."
-            )
-        return self.names.index(name)
-
     def to_codes(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Model indices to raster codes; negative (unknown) becomes nodata."""
         codes: NDArray[np.uint8] = self.codes[np.maximum(indices, 0)]
