@@ -15,7 +15,7 @@ from scipy.ndimage import maximum_filter
 from geoseg.config import SplitConfig
 from geoseg.errors import ConfigError, LabelError
 from geoseg.grid import Grid, Window
-from geoseg.learning.split import Part, draw_parts, plan_split, walk
+from geoseg.learning.split import Part, draw_parts, plan_split
 from geoseg.legend import UNKNOWN
 
 CLASSES = 4
@@ -146,7 +146,7 @@ def test_the_seed_moves_the_parts() -> None:
 def test_walk_covers_the_grid_once() -> None:
     grid = Grid(None, Affine.identity(), 57, 130)
     seen = np.zeros((57, 130), dtype=int)
-    for window in walk(grid, 32):
+    for window in grid.windows(32, 32):
         seen[window.within(grid.window)] += 1
     assert (seen == 1).all()
 

@@ -29,7 +29,7 @@ from geoseg.learning.fitting import Fit
 from geoseg.learning.machine import Machine
 from geoseg.learning.metrics import Scores
 from geoseg.learning.samples import Cells, Samples, Source, cut
-from geoseg.learning.split import Part, plan_split, walk
+from geoseg.learning.split import Part, plan_split
 from geoseg.learning.statistics import fit_normalization
 from geoseg.learning.train import TrainingRequest, TrainingResult, train
 from geoseg.legend import NODATA, UNKNOWN, Legend, LegendClass
@@ -369,7 +369,7 @@ def test_drawn_pixels_are_known_distinct_and_in_proportion(
         np.testing.assert_array_equal(read(window)[rows, cols], known)
         part[rows, cols] = known
     candidates = np.bincount(np.concatenate([
-        read(window)[read(window) != UNKNOWN] for window in walk(GRID, side)
+        read(window)[read(window) != UNKNOWN] for window in GRID.windows(side, side)
     ]))  # fmt: skip
     expected = np.minimum(candidates * most / candidates.sum(), candidates)
     assert (np.abs(np.bincount(drawn[drawn != UNKNOWN]) - expected) <= 1).all()

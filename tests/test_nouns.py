@@ -68,6 +68,17 @@ def test_block_that_cuts_cores_is_refused() -> None:
         Plan(Lattice(1000, 1000, 512, 64), 1000)
 
 
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 50), st.integers(1, 50))
+def test_windows_cover_the_grid_once(height: int, width: int, rows: int, cols: int) -> None:
+    grid = Grid(None, Affine.identity(), height, width)
+    for windows in (grid.windows(rows, cols), grid.windows(rows)):
+        count = np.zeros((height, width), dtype=int)
+        for window in windows:
+            assert window.size > 0
+            count[window.within(grid.window)] += 1
+        assert (count == 1).all()
+
+
 def test_grids_are_equal_exactly_or_not_at_all() -> None:
     grid = Grid("EPSG:32631", Affine(10, 0, 5e5, 0, -10, 5e6), 20, 30)
     grid.require(grid, "a.tif", "b.tif")

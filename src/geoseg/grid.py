@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -82,6 +83,16 @@ class Grid:
     def window(self) -> Window:
         """The window that covers the whole grid."""
         return Window(0, 0, self.height, self.width)
+
+    def windows(self, height: int, width: int | None = None) -> Iterator[Window]:
+        """Windows of at most ``height`` x ``width`` pixels (full rows where no width is given).
+
+        They cover the grid once, row by row from the first.
+        """
+        across = width or self.width
+        for row in range(0, self.height, height):
+            for col in range(0, self.width, across):
+                yield Window(row, col, height, across).clip(self.window)
 
     @property
     def crs_name(self) -> str:

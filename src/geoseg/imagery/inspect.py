@@ -84,8 +84,7 @@ def inspect_raster(path: Path, progress: Progress) -> Inspection:
 def strips(grid: Grid, pixel_bytes: int) -> Iterator[Window]:
     """The grid from north to south in full rows; ``pixel_bytes`` is what one pixel takes."""
     rows = max(1, min(STRIP, ROOM // (grid.width * pixel_bytes)))
-    for row in range(0, grid.height, rows):
-        yield Window(row, 0, rows, grid.width).clip(grid.window)
+    return grid.windows(rows)
 
 
 def _notes(info: RasterInfo, bands: tuple[BandSummary, ...], share: float) -> Iterator[str]:

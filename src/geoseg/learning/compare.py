@@ -23,7 +23,7 @@ from geoseg.imagery.scenes import Scene
 from geoseg.learning.evaluate import Reference
 from geoseg.learning.metrics import Scores, count_confusion
 from geoseg.learning.samples import Source
-from geoseg.learning.split import Part, walk
+from geoseg.learning.split import Part
 from geoseg.legend import UNKNOWN, Legend
 from geoseg.normalization import Normalization
 
@@ -68,10 +68,14 @@ class Sampling:
 
     def draw(self) -> Iterator[tuple[Window, NDArray[np.int64], NDArray[np.int16]]]:
         """Windows with the flat positions drawn in them and their model indices."""
-        counts = np.array([self._count(window) for window in walk(self.grid, self.side)])
+        counts = np.array(
+            [self._count(window) for window in self.grid.windows(self.side, self.side)]
+        )
         chosen = [self._choose(index, counts) for index in range(self.classes)]
         first = np.cumsum(counts, axis=0) - counts
-        for window, start, count in zip(walk(self.grid, self.side), first, counts, strict=True):
+        for window, start, count in zip(
+            self.grid.windows(self.side, self.side), first, counts, strict=True
+        ):
             # The pixels of a class are numbered through the whole grid; these are this window's.
             mine = [
                 picks[np.searchsorted(picks, a) : np.searchsorted(picks, a + n)] - a

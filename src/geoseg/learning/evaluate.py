@@ -14,7 +14,7 @@ from geoseg.grid import Window
 from geoseg.imagery.labels import Labels
 from geoseg.io import rasters
 from geoseg.learning.metrics import Scores, count_confusion
-from geoseg.learning.split import Part, Split, walk
+from geoseg.learning.split import STEP, Part, Split
 from geoseg.legend import NODATA, UNKNOWN, Legend
 
 
@@ -78,7 +78,7 @@ def evaluate(class_path: Path, legend: Legend, reference: Reference) -> Scores:
     """
     confusion = np.zeros((len(legend), len(legend)), dtype=np.int64)
     unmapped = 0
-    for window in walk(rasters.describe(class_path).grid):
+    for window in rasters.describe(class_path).grid.windows(STEP, STEP):
         wanted = reference.read(window)
         if not (wanted != UNKNOWN).any():
             continue

@@ -28,7 +28,7 @@ from geoseg.imagery.cube import Cube, read_cube
 from geoseg.imagery.labels import Labels
 from geoseg.imagery.scenes import Scene
 from geoseg.io.files import make_folder
-from geoseg.learning.split import STEP, Part, Split, walk
+from geoseg.learning.split import STEP, Part, Split
 from geoseg.legend import UNKNOWN
 
 
@@ -155,7 +155,8 @@ def _survey(
     """Cells that hold training and validation labels, and the pixels per part and class."""
     found: dict[Part, list[NDArray[np.int64]]] = {Part.TRAIN: [], Part.VALIDATION: []}
     pixels = np.zeros((len(Part), source.classes), dtype=np.int64)
-    for window in walk(source.grid, max(1, STEP // cells.step) * cells.step):
+    side = max(1, STEP // cells.step) * cells.step
+    for window in source.grid.windows(side, side):
         known, parts = source.targets(window)
         labelled = known != UNKNOWN
         np.add.at(pixels, (parts[labelled], known[labelled]), 1)

@@ -9,7 +9,6 @@ that, the parts of any window are known from the window alone, and windows agree
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -98,13 +97,6 @@ class FieldSplit:
         return np.where(found, self.table[place], np.uint8(Part.UNUSED))
 
 
-def walk(grid: Grid, step: int = STEP) -> Iterator[Window]:
-    """Windows of at most ``step`` pixels a side that cover the grid once, row by row."""
-    for row in range(0, grid.height, step):
-        for col in range(0, grid.width, step):
-            yield Window(row, col, step, step).clip(grid.window)
-
-
 def plan_split(labels: LabelSource, grid: Grid, classes: int, config: SplitConfig) -> Split:
     """Deal the labelled squares or fields out to the parts. Reads every label once.
 
@@ -140,7 +132,7 @@ def _census(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Units that hold labels, ascending ``int64[U]``, and their pixels per class ``int64[U, K]``."""
     tally: Counter[int] = Counter()
-    for window in walk(grid):
+    for window in grid.windows(STEP, STEP):
         known, fields = labels.read(window)
         rows, cols = np.nonzero(known >= 0)
         if config.by == "field":

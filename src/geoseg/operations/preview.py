@@ -13,9 +13,9 @@ from geoseg.imagery.labels import open_labels
 from geoseg.imagery.scenes import Scene, select
 from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs
-from geoseg.io.rasters import describe as describe_raster
 from geoseg.legend import Legend
 from geoseg.model.bundle import load_card
+from geoseg.operations.run import require_fit
 from geoseg.tiling import Lattice, Plan
 
 CONFIGS = {".yaml", ".yml"}
@@ -59,13 +59,9 @@ def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
     """Scenes, grid, labels and blocks of a run; every check the run makes before it starts."""
     config = configs.load(path)
     scenes = select(config.imagery)
+    require_fit(config, scenes)
     card = load_card(config.model.bundle) if config.model.bundle else None
-    if card:
-        card.require(scenes[0].bands, len(scenes), str(scenes[0].files[0]))
     grid = scenes[0].grid
-    if config.truth:
-        found = describe_raster(config.truth).grid
-        grid.require(found, str(scenes[0].files[0]), str(config.truth))
     legend = card.legend if card else config.make_legend()
     labels = open_labels(config.labels, grid, legend) if config.labels else None
     p = config.predict

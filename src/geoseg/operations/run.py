@@ -14,12 +14,22 @@ from geoseg.config import RunConfig
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress, Silent
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import configs, files
+from geoseg.io import configs, files, rasters
 from geoseg.legend import Legend
 from geoseg.model.bundle import load_card
 
 Record = dict[str, Any]
 """What a step found or made, as JSON values."""
+
+
+def require_fit(config: RunConfig, scenes: tuple[Scene, ...]) -> None:
+    """The model named and the truth must fit the imagery: ``ModelError``, ``GridMismatchError``."""
+    first = str(scenes[0].files[0])
+    if config.model.bundle:
+        load_card(config.model.bundle).require(scenes[0].bands, len(scenes), first)
+    if config.truth:
+        grid = rasters.describe(config.truth).grid
+        scenes[0].grid.require(grid, first, str(config.truth))
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ from geoseg.engine.predict import Outcome, predict_here, predict_on
 from geoseg.errors import BlockError, EmptySelectionError, OutputError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels, open_labels
-from geoseg.io import files, rasters
+from geoseg.io import files
 from geoseg.learning.compare import random_forest
 from geoseg.learning.evaluate import HeldBack, Reference, Truth, evaluate
 from geoseg.learning.samples import Source
 from geoseg.learning.split import Split, plan_split
 from geoseg.learning.train import TrainingRequest, train
 from geoseg.model.bundle import load_card
-from geoseg.operations.run import Record, Run
+from geoseg.operations.run import Record, Run, require_fit
 from geoseg.product.polygons import vectorize
 from geoseg.product.raster import mosaic, read_legend
 
@@ -47,14 +47,9 @@ def select_scenes(run: Run) -> Record:
     """Open the season's scenes and check that they, the labels and the model fit together."""
     with run.step("select") as record:
         scenes = run.scenes
-        if run.config.model.bundle:
-            card = load_card(run.config.model.bundle)
-            card.require(scenes[0].bands, len(scenes), str(scenes[0].files[0]))
+        require_fit(run.config, scenes)
         if run.config.labels:
             _labels(run)
-        if run.config.truth:
-            grid = rasters.describe(run.config.truth).grid
-            scenes[0].grid.require(grid, str(scenes[0].files[0]), str(run.config.truth))
         record["inputs"] = [
             {
                 "id": scene.id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,12 +85,6 @@ def _equal_area(latitude: NDArray[np.float64], geod: pyproj.Geod) -> NDArray[np.
     return np.asarray(geod.b**2 / 2 * q)
 
 
-def strips(grid: Grid, rows: int = rasters.TILE) -> Iterator[Window]:
-    """Windows of full width and ``rows`` rows, from the top down."""
-    for row in range(0, grid.height, rows):
-        yield Window(row, 0, rows, grid.width).clip(grid.window)
-
-
 def read_strip(
     class_path: Path, confidence_path: Path, window: Window
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -125,7 +118,7 @@ def area_table(class_path: Path, confidence_path: Path, legend: Legend) -> tuple
     grid = map_grid(class_path, confidence_path)
     hectares = pixel_area(grid)
     pixels, certainty, area = np.zeros(256, np.int64), np.zeros(256, np.int64), np.zeros(256)
-    for window in strips(grid):
+    for window in grid.windows(rasters.TILE):
         codes, confidence = read_strip(class_path, confidence_path, window)
         rows = _count_by_row(codes)
         pixels += rows.sum(axis=0)

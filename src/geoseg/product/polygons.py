@@ -18,7 +18,7 @@ from geoseg.grid import Grid
 from geoseg.io import rasters
 from geoseg.io.vectors import PolygonWriter, create_polygons
 from geoseg.legend import Legend
-from geoseg.product.areas import check_codes, map_grid, pixel_area, read_strip, strips
+from geoseg.product.areas import check_codes, map_grid, pixel_area, read_strip
 from geoseg.product.outlines import trace
 from geoseg.product.regions import Seam, Traced, no_regions
 from geoseg.product.style import polygon_style
@@ -66,7 +66,7 @@ def _closed(
     areas = pixel_area(grid)
     hectares = np.full(grid.height, np.nan) if areas is None else areas
     seam = Seam(grid.width)
-    windows = list(strips(grid, STRIP))
+    windows = list(grid.windows(STRIP))
     with progress.start("polygons", len(windows), "strips") as step:
         for window in windows:
             codes, confidence = read_strip(class_path, confidence_path, window)
