@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from geoseg import __version__
 from geoseg.config import ImageryConfig
 from geoseg.errors import OutputError
 from geoseg.imagery.scenes import Scene, select
@@ -67,9 +68,10 @@ class JobSettings:
 def create_job(settings: JobSettings, scenes: tuple[Scene, ...], work: Path) -> Job:
     """Fix a job under ``work`` and write it down.
 
-    Its fingerprint covers the input files (path, size, mtime), the model bundle and whatever can move a
-    pixel, plus the block size, which names the pieces. Raises ``ModelError`` where the model does
-    not fit the imagery, ``ConfigError`` where the lattice is impossible.
+    Its fingerprint covers geoseg's version, the input files (path, size, mtime), the model bundle
+    and whatever can move a pixel, plus the block size, which names the pieces. Raises
+    ``ModelError`` where the model does not fit the imagery, ``ConfigError`` where the lattice is
+    impossible.
     """
     card = load_card(settings.bundle)
     card.require(scenes[0].bands, len(scenes), str(scenes[0].files[0]))
@@ -84,7 +86,7 @@ def create_job(settings: JobSettings, scenes: tuple[Scene, ...], work: Path) -> 
     inputs = [[scene.id, [files.identity(path) for path in scene.files]] for scene in scenes]
     imagery = settings.imagery.model_dump(mode="json")
     bundle_sha256 = identify(settings.bundle)
-    fingerprint = files.digest([inputs, imagery, bundle_sha256, numbers])
+    fingerprint = files.digest([__version__, inputs, imagery, bundle_sha256, numbers])
     job = Job(
         imagery=settings.imagery,
         bundle=settings.bundle.resolve(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg import __version__
 from geoseg.config import RunConfig
 from geoseg.engine.block import part_path, read_receipt
 from geoseg.engine.cluster import ClusterSettings, connect
@@ -93,14 +94,14 @@ def _trained(run: Run, fingerprint: str) -> bool:
 
 
 def _training_fingerprint(run: Run) -> str:
-    """Hash of everything a training is given."""
+    """Hash of everything a training is given, and of the geoseg that does it."""
     config = run.config
     assert config.labels is not None
     inputs = [path for scene in run.scenes for path in scene.files]
     inputs += [config.labels.file, *([config.labels.fields] if config.labels.fields else [])]
     sections = {"imagery", "legend", "labels", "split", "model", "train"}
     settings = config.model_dump(mode="json", include=sections)
-    return files.digest([[files.identity(path) for path in inputs], settings])
+    return files.digest([__version__, [files.identity(path) for path in inputs], settings])
 
 
 def _labels(run: Run) -> Labels:
