@@ -1,6 +1,7 @@
 #!/bin/sh
 # One Dask worker for one GPU: the command of the image's target `gpu`.
-# One thread, because two blocks at once on a device only share it; the resource GPU=1 is what block tasks ask for.
+# Four threads: while one block is on the device, the others are read; a block task asks for GPU: 1, so GPU=4 lets
+# as many in.
 set -eu
 
 : "${GEOSEG_SCHEDULER:?set it to the Dask scheduler, for example tcp://dask-scheduler:8786}"
@@ -16,5 +17,5 @@ print("GPU:", torch.cuda.get_device_name(0), flush=True)
 
 # --memory-limit: the default is the share of one thread in all cores, a sixteenth of the memory on 16 cores.
 # --death-timeout: a worker that has lost its scheduler ends, and the restart policy brings it back.
-exec dask worker "$GEOSEG_SCHEDULER" --nthreads 1 --resources "GPU=1" \
+exec dask worker "$GEOSEG_SCHEDULER" --nthreads 4 --resources "GPU=4" \
     --memory-limit "${GEOSEG_WORKER_MEMORY:-8GiB}" --local-directory /tmp --no-dashboard --death-timeout 60

@@ -64,11 +64,11 @@ def _open(place: Place) -> Any:
 
 
 @step("select")
-def select(place: Place) -> dict[str, Any]:
-    """Find the season's scenes and check that they fit together."""
+def select(place: Place, scheduler: str) -> dict[str, Any]:
+    """Find the season's scenes and check that all fits together."""
     from geoseg.operations import steps
 
-    return steps.select_scenes(_open(place))
+    return steps.select_scenes(_open(place), scheduler)
 
 
 @step("train")
@@ -82,18 +82,17 @@ def train(place: Place) -> dict[str, Any]:
 @step("predict")
 def predict(place: Place, scheduler: str) -> dict[str, Any]:
     """Plan the blocks and predict each on the Dask workers."""
-    from geoseg.operations import steps
+    from geoseg.operations import mapping
 
-    run = _open(place)
-    return steps.predict_blocks(run, steps.Workers.of(run.config, scheduler))
+    return mapping.predict_blocks(_open(place), scheduler=scheduler)
 
 
 @step("stitch")
 def stitch(place: Place) -> dict[str, Any]:
     """Put the blocks together into the two cloud-optimized GeoTIFFs."""
-    from geoseg.operations import steps
+    from geoseg.operations import mapping
 
-    return steps.finish_map(_open(place))
+    return mapping.finish_map(_open(place))
 
 
 @step("vectorize")
@@ -141,7 +140,7 @@ def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
     place = (config, output)
     scheduler = scheduler or os.environ.get("GEOSEG_SCHEDULER", "")
     calls: list[tuple[Callable[..., State[Any]], tuple[Any, ...]]] = [
-        (select, (place,)),
+        (select, (place, scheduler)),
         (train, (place,)),
         (predict, (place, scheduler)),
         (stitch, (place,)),

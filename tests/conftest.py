@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg import cli
 from geoseg.grid import Grid
-from geoseg.io import rasters
+from geoseg.io import geotiffs
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,8 +54,8 @@ def raster(tiny_grid: Grid) -> Raster:
     ) -> Path:
         base = grid or tiny_grid
         place = Grid(base.crs, base.transform, *values.shape[1:])
-        spec = rasters.RasterSpec(str(values.dtype), len(values), nodata, bands)
-        with rasters.create(path, place, spec) as target:
+        spec = geotiffs.RasterSpec(str(values.dtype), len(values), nodata, bands)
+        with geotiffs.create(path, place, spec) as target:
             target.write(values, place.window)
         return path
 

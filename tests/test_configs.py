@@ -50,12 +50,15 @@ def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"imagry": {}}, r"imagry: unknown key; did you mean 'imagery'"),
         ({"predict": {"blok": 512}}, r"predict\.blok: unknown key; did you mean 'block'"),
-        ({"predict": {"zzz": 1}}, r"predict\.zzz: unknown key; known here: block, core"),
+        (
+            {"predict": {"zzz": 1}},
+            r"predict\.zzz: unknown key; known here: agreement, blend, block",
+        ),
         (
             {"imagery": {"scenes": [{"fil": "a.tif"}]}},
             r"imagery\.scenes\.0\.fil: unknown key; did you mean 'file'",
         ),
-        ({"predict": {"margin": -1}}, r"predict\.margin: .*greater than or equal to 0 \(got -1\)"),
+        ({"predict": {"margin": -1}}, r"predict\.margin: .*or equal to 0, or: .* \(got -1\)"),
         ({"predict": {"precision": "fp16"}}, r"predict\.precision: .*'fp32' or 'bf16'"),
         ({"name": "a/b"}, r"name: .*\(got 'a/b'\)"),
         ({"imagery": {"folder": "x", "pattern": "all.tif"}}, "neither {date} nor {step}"),

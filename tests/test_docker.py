@@ -211,7 +211,7 @@ def test_gpu_worker_reserves_its_device_and_offers_it_as_a_resource() -> None:
         ("nvidia", ["gpu"])
     ]
     script = (DOCKER / "gpu-worker.sh").read_text()
-    assert '--nthreads 1 --resources "GPU=1"' in script
+    assert '--nthreads 4 --resources "GPU=4"' in script
     assert "torch.cuda.is_available()" in script
     assert STAGES["gpu"].of("CMD") == ['["geoseg-gpu-worker"]']
     assert SERVICES["dask-worker-gpu"]["command"] == ["geoseg-gpu-worker"]

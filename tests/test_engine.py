@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +14,19 @@ from affine import Affine
 from distributed import Client
 from rasterio.crs import CRS
 
-from geoseg.config import ClassEntry, ImageryConfig
-from geoseg.engine import cluster
+from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
 from geoseg.engine.block import part_path, predict_block, read_receipt
 from geoseg.engine.cluster import ClusterSettings, connect
-from geoseg.engine.job import Job, JobSettings, create_job
-from geoseg.engine.predict import predict_here, predict_on
+from geoseg.engine.crew import here, on
+from geoseg.engine.job import Job
+from geoseg.engine.planning import Planned, Request, plan_job
+from geoseg.engine.predict import Outcome, predict
 from geoseg.engine.stitch import decide
-from geoseg.errors import BlockError, ConfigError, ModelError, OutputError, RasterError
+from geoseg.errors import BlockError, ModelError, OutputError, RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.imagery.scenes import select
-from geoseg.io import files, rasters
+from geoseg.io import files, geotiffs, rasters
 from geoseg.legend import NODATA, Legend, LegendClass
 from geoseg.model.bundle import ModelCard, save
 from geoseg.model.networks import NetworkSpec, build
@@ -44,8 +46,8 @@ def imagery(tmp_path_factory: pytest.TempPathFactory) -> ImageryConfig:
         values = rng.integers(1, 4000, (2, HEIGHT, WIDTH)).astype(np.uint16)
         values[:, :40, :30] = 0
         values[:, 90:95] = 0 if name.endswith("04-01") else values[:, 90:95]
-        spec = rasters.RasterSpec("uint16", 2, 0, BANDS)
-        with rasters.create(folder / f"{name}.tif", GRID, spec) as target:
+        spec = geotiffs.RasterSpec("uint16", 2, 0, BANDS)
+        with geotiffs.create(folder / f"{name}.tif", GRID, spec) as target:
             target.write(values, GRID.window)
     return ImageryConfig(folder=folder)
 
@@ -73,9 +75,25 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _plan(imagery: ImageryConfig, bundle: Path, work: Path, **predict: Any) -> Planned:
+    wanted = {"core": 32, "margin": 32, "block": 64, "precision": "fp32", **predict}
+    request = Request(imagery, (bundle,), PredictConfig.model_validate(wanted))
+    with here(1) as crew:
+        return plan_job(request, select(imagery), work, crew)
+
+
 def _job(imagery: ImageryConfig, bundle: Path, work: Path, block: int = 64) -> Job:
-    settings = JobSettings(imagery, bundle, 32, 32, block, "fp32", 1)
-    return create_job(settings, select(imagery), work)
+    return _plan(imagery, bundle, work, block=block).job
+
+
+def predict_here(job: Job, lanes: int = 1, tries: int = 3) -> Outcome:
+    with here(lanes) as crew:
+        return predict(job, crew, tries, Silent())
+
+
+def predict_on(client: Client, job: Job, tries: int) -> Outcome:
+    with on(client, {}) as crew:
+        return predict(job, crew, tries, Silent())
 
 
 def _map(job: Job) -> np.ndarray:
@@ -95,7 +113,7 @@ def _map(job: Job) -> np.ndarray:
 @pytest.fixture(scope="module")
 def reference(imagery: ImageryConfig, bundle: Path, tmp_path_factory: pytest.TempPathFactory):
     job = _job(imagery, bundle, tmp_path_factory.mktemp("reference"), block=32)
-    predict_here(job, Silent())
+    predict_here(job)
     return _map(job)
 
 
@@ -113,7 +131,7 @@ def test_block_size_moves_no_byte(
     imagery: ImageryConfig, bundle: Path, tmp_path: Path, reference: np.ndarray, block: int
 ) -> None:
     job = _job(imagery, bundle, tmp_path, block)
-    predict_here(job, Silent())
+    predict_here(job)
     np.testing.assert_array_equal(_map(job), reference)
 
 
@@ -128,7 +146,7 @@ def test_workers_move_no_byte(
     imagery: ImageryConfig, bundle: Path, tmp_path: Path, reference: np.ndarray, client: Client
 ) -> None:
     job = _job(imagery, bundle, tmp_path)
-    outcome = predict_on(client, job, 3, Silent())
+    outcome = predict_on(client, job, 3)
     assert outcome.blocks == len(job.plan) == 12
     assert outcome.pixels == HEIGHT * WIDTH - 40 * 30
     np.testing.assert_array_equal(_map(job), reference)
@@ -138,7 +156,7 @@ def test_finished_blocks_are_not_done_again(
     imagery: ImageryConfig, bundle: Path, tmp_path: Path
 ) -> None:
     job = _job(imagery, bundle, tmp_path)
-    predict_here(job, Silent())
+    predict_here(job)
     blocks = list(job.plan)
     torn, unproven, foreign = (part_path(job.folder, block) for block in blocks[:3])
     whole = [path.read_bytes() for path in (torn, unproven, foreign)]
@@ -148,7 +166,7 @@ def test_finished_blocks_are_not_done_again(
     files.write_json(foreign.with_suffix(".json"), {**receipt, "fingerprint": "of another run"})
     times = {path: path.stat().st_mtime_ns for path in job.folder.glob("r*.tif")}
 
-    outcome = predict_here(job, Silent())
+    outcome = predict_here(job)
     assert outcome.resumed == len(blocks) - 3
     assert [path.read_bytes() for path in (torn, unproven, foreign)] == whole
     redone = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
@@ -180,7 +198,7 @@ def test_damaged_input_is_named(
     damaged.write_bytes(damaged.read_bytes()[:40_000])
     job = _job(ImageryConfig(folder=folder), bundle, tmp_path / "work")
     with pytest.raises(RasterError, match=r"block r\d+_c\d+: .*2025-06-01\.tif cannot be read"):
-        predict_on(client, job, 3, Silent())
+        predict_on(client, job, 3)
 
 
 def test_poison_block_is_named_and_the_rest_is_kept(
@@ -191,16 +209,9 @@ def test_poison_block_is_named_and_the_rest_is_kept(
     # A folder where the block's file should go: writing it fails whatever is tried.
     (part_path(job.folder, blocks[4]) / "in the way").mkdir(parents=True)
     with pytest.raises((BlockError, OutputError), match=blocks[4].id):
-        predict_on(client, job, 2, Silent())
+        predict_on(client, job, 2)
     done = [block.id for block in blocks if read_receipt(job, block)]
     assert done == [block.id for block in blocks if block != blocks[4]]
-
-
-def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    settings = ClusterSettings(address="tcp://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"no Dask scheduler answers"), connect(settings):
-        pass
 
 
 def test_model_of_other_bands(imagery: ImageryConfig, bundle: Path, tmp_path: Path) -> None:
@@ -213,7 +224,7 @@ def test_confidence_is_the_winners_percent() -> None:
     legend = Legend((LegendClass(4, "a", "#000000"), LegendClass(2, "b", "#000000")))
     probabilities = np.array([[[0.25, 0.5, 1.0, 0.9]], [[0.75, 0.5, 0.0, 0.1]]], dtype=np.float32)
     mapped = np.array([[True, True, True, False]])
-    assert decide(probabilities, mapped, legend).tolist() == [
+    assert decide(torch.from_numpy(probabilities), mapped, legend).tolist() == [
         [[2, 4, 4, 255]],
         [[75, 50, 100, 255]],
     ]

@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RasterError
 from geoseg.grid import Window
-from geoseg.io import rasters
+from geoseg.io import geotiffs, rasters
 
 REAL = (
     "slovenia_s2_eopatch/s2_l1c_2015-07-11.tif",
@@ -78,8 +78,8 @@ def test_a_copy_is_the_same_to_the_last_bit(data: Path, name: str, tmp_path: Pat
     info = rasters.describe(data / name)
     values, _ = rasters.read(data / name, range(1, info.count + 1), info.grid.window)
     copy = tmp_path / "copy.tif"
-    spec = rasters.RasterSpec(info.dtype, info.count, info.nodata, info.bands)
-    with rasters.create(copy, info.grid, spec) as target:
+    spec = geotiffs.RasterSpec(info.dtype, info.count, info.nodata, info.bands)
+    with geotiffs.create(copy, info.grid, spec) as target:
         target.write(values, info.grid.window)
     found = rasters.describe(copy)
     assert found.grid.differences(info.grid) == []

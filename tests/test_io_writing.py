@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.grid import Grid, Window
-from geoseg.io import rasters
+from geoseg.io import geotiffs, rasters
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "float32", "float64"])
@@ -26,7 +26,7 @@ def test_round_trip_in_windows(tmp_path: Path, dtype: str) -> None:
     """Windows written in any order, on tiles and across them."""
     grid = Grid(None, Affine(1, 0, 0, 0, 1, 0), 600, 530)
     values = np.random.default_rng(3).integers(0, 100, (2, 600, 530)).astype(dtype)
-    with rasters.create(tmp_path / "x.tif", grid, rasters.RasterSpec(dtype, 2)) as target:
+    with geotiffs.create(tmp_path / "x.tif", grid, geotiffs.RasterSpec(dtype, 2)) as target:
         for row in (512, 0, 300):
             window = Window(row, 0, {512: 88, 0: 300, 300: 212}[row], 530)
             target.write(values[(slice(None), *window.within(grid.window))], window)
@@ -45,7 +45,7 @@ def test_failing_body_keeps_the_old_file(tmp_path: Path, raster: Raster, tiny_gr
     before = path.read_bytes()
 
     def fail_half_way() -> None:
-        with rasters.create(path, tiny_grid, rasters.RasterSpec("uint8")) as target:
+        with geotiffs.create(path, tiny_grid, geotiffs.RasterSpec("uint8")) as target:
             target.write(np.zeros((40, 48), dtype=np.uint8), tiny_grid.window)
             raise ZeroDivisionError
 
@@ -61,7 +61,7 @@ def test_where_nothing_can_be_written(tmp_path: Path, tiny_grid: Grid) -> None:
     for path in (tmp_path / "file" / "x.tif", tmp_path / "folder"):
         with (
             pytest.raises(OutputError, match=f"{path.name}|file.*cannot be written"),
-            rasters.create(path, tiny_grid, rasters.RasterSpec("uint8")) as target,
+            geotiffs.create(path, tiny_grid, geotiffs.RasterSpec("uint8")) as target,
         ):
             target.write(np.zeros((40, 48), dtype=np.uint8), tiny_grid.window)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]
@@ -92,7 +92,7 @@ def test_full_disk(small_disk: Path, step: int) -> None:
     path.write_text("old")
 
     def write() -> None:
-        with rasters.create(path, grid, rasters.RasterSpec("uint8")) as target:
+        with geotiffs.create(path, grid, geotiffs.RasterSpec("uint8")) as target:
             for row in range(0, 1100, step):
                 for col in range(0, 1100, step):
                     window = Window(row, col, step, step).clip(grid.window)
@@ -107,20 +107,21 @@ def test_full_disk(small_disk: Path, step: int) -> None:
 @pytest.mark.parametrize("side", [900, 1400])
 def test_full_disk_for_a_cog(small_disk: Path, tmp_path: Path, side: int) -> None:
     grid, values = _noise(side)
-    with rasters.create(tmp_path / "in.tif", grid, rasters.RasterSpec("uint8")) as target:
+    with geotiffs.create(tmp_path / "in.tif", grid, geotiffs.RasterSpec("uint8")) as target:
         target.write(values, grid.window)
     with pytest.raises(OutputError, match=r"map\.tif: cannot be written: .*free space.*again"):
-        rasters.to_cog(tmp_path / "in.tif", small_disk / "map.tif", "mode")
+        geotiffs.to_cog(tmp_path / "in.tif", small_disk / "map.tif", "mode")
     assert list(small_disk.iterdir()) == []
 
 
 LIMITED = """
 import sys; from pathlib import Path; import numpy as np; from affine import Affine
-from geoseg.errors import OutputError; from geoseg.grid import Grid, Window; from geoseg.io import rasters
+from geoseg.errors import OutputError; from geoseg.grid import Grid, Window
+from geoseg.io import geotiffs
 grid = Grid(None, Affine(1, 0, 0, 0, 1, 0), 400, 400)
 noise = np.random.default_rng(0).integers(0, 255, (400, 400)).astype(np.uint8)
 try:
-    with rasters.create(Path(sys.argv[1]), grid, rasters.RasterSpec("uint8")) as target:
+    with geotiffs.create(Path(sys.argv[1]), grid, geotiffs.RasterSpec("uint8")) as target:
         target.write(noise, grid.window)
 except OutputError as error:
     print(error)
@@ -145,10 +146,10 @@ def test_cog_overviews_do_not_mix_classes(tmp_path: Path) -> None:
     values = np.full((1200, 1300), 255, dtype=np.uint8)
     values[:, :600] = 3
     values[::3, :600] = 9  # the lesser part of every 4 x 4 square
-    spec = rasters.RasterSpec("uint8", nodata=255, colormap={3: (1, 2, 3, 255), 9: (4, 5, 6, 255)})
-    with rasters.create(tmp_path / "in.tif", grid, spec) as target:
+    spec = geotiffs.RasterSpec("uint8", nodata=255, colormap={3: (1, 2, 3, 255), 9: (4, 5, 6, 255)})
+    with geotiffs.create(tmp_path / "in.tif", grid, spec) as target:
         target.write(values, grid.window)
-    rasters.to_cog(tmp_path / "in.tif", tmp_path / "map.tif", "mode")
+    geotiffs.to_cog(tmp_path / "in.tif", tmp_path / "map.tif", "mode")
     with rasterio.open(tmp_path / "map.tif") as source:
         assert source.colormap(1)[3] == (1, 2, 3, 255)
         assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"

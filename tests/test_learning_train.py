@@ -20,7 +20,7 @@ from geoseg.imagery.cube import read_cube
 from geoseg.imagery.features import to_features
 from geoseg.imagery.labels import open_labels
 from geoseg.imagery.scenes import select
-from geoseg.io import rasters
+from geoseg.io import geotiffs, rasters
 from geoseg.learning import samples as samples_module
 from geoseg.learning.batches import Loader
 from geoseg.learning.compare import Sampling, random_forest
@@ -75,8 +75,8 @@ class Season:
 
 def _write(path: Path, values: NDArray[np.generic], nodata: float) -> None:
     bands = values.shape[0] if values.ndim == 3 else 1
-    spec = rasters.RasterSpec(str(values.dtype), bands, nodata)
-    with rasters.create(path, GRID, spec) as target:
+    spec = geotiffs.RasterSpec(str(values.dtype), bands, nodata)
+    with geotiffs.create(path, GRID, spec) as target:
         target.write(values, GRID.window)
 
 
@@ -397,7 +397,11 @@ def test_a_map_by_the_trained_network_is_better_than_chance(
     card, network = load(trained.bundle)
     source = season.source()
     features, mapped = to_features(read_cube(source.scenes, GRID.window), card.normalization)
-    found = Predictor(network, card.network.stride).probabilities(features[np.newaxis])[0]
+    stride = card.network.stride
+    pads = [(0, 0), *((0, -side % stride) for side in mapped.shape)]
+    padded = torch.from_numpy(np.pad(features, pads, mode="reflect")[np.newaxis])
+    found = Predictor(network, stride).probabilities(padded)[0].numpy()
+    found = found[:, : mapped.shape[0], : mapped.shape[1]]
     indices = np.where(mapped, found.argmax(axis=0), UNKNOWN)
     truth = Truth(_map(tmp_path / "truth.tif", season.truth), LEGEND, source.labels)
     scores = evaluate(_map(tmp_path / "map.tif", indices), LEGEND, truth)

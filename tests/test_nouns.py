@@ -51,7 +51,7 @@ def test_each_pixel_is_in_one_core(
             count[patch.core.within(plan.lattice.window)] += 1
             assert patch.extent.clip(block.extent) == patch.extent
             assert patch.extent.row % 32 == patch.extent.col % 32 == 0
-            assert patch == plan.lattice.patch_of(patch.core.row, patch.core.col)
+            assert patch.kept == patch.core
     assert (count == 1).all()
     assert len(blocks) == len(plan)
     assert len({block.id for block in blocks}) == len(blocks)

@@ -20,7 +20,7 @@ from rasterio.features import shapes
 from geoseg.errors import RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import rasters
+from geoseg.io import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.product import polygons
 from geoseg.product.areas import area_table
@@ -159,7 +159,7 @@ def write(folder: Path, codes: Codes, grid: Grid) -> tuple[Path, Path]:
     confidence[codes == NODATA] = NODATA
     paths = folder / "m_class.tif", folder / "m_confidence.tif"
     for path, values in zip(paths, (codes, confidence), strict=True):
-        with rasters.create(path, grid, rasters.RasterSpec("uint8", nodata=NODATA)) as writer:
+        with geotiffs.create(path, grid, geotiffs.RasterSpec("uint8", nodata=NODATA)) as writer:
             writer.write(values, grid.window)
     return paths
 
@@ -251,7 +251,7 @@ def test_a_code_outside_the_legend_leaves_no_file(tmp_path: Path) -> None:
 
 def test_other_rasters_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "float.tif"
-    with rasters.create(path, GRIDS["utm"], rasters.RasterSpec("float32")):
+    with geotiffs.create(path, GRIDS["utm"], geotiffs.RasterSpec("float32")):
         pass
     with pytest.raises(RasterError, match=r"float\.tif holds 1 band\(s\) of float32"):
         vectorize(path, path, LEGEND, tmp_path / "m.gpkg", Silent())

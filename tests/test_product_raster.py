@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoseg.errors import GridMismatchError, RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid, Window
-from geoseg.io import rasters
+from geoseg.io import geotiffs, rasters
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.product.areas import area_table, pixel_area
 from geoseg.product.quicklook import write_quicklook
@@ -60,7 +60,7 @@ def blocks(folder: Path, grid: Grid, block: int) -> Iterator[tuple[Window, Path]
         path = folder / f"{part.id}.tif"
         rows, cols = part.core.within(grid.window)
         shape = Grid(None, Affine.identity(), *part.core.shape)
-        with rasters.create(path, shape, rasters.RasterSpec("uint8", 2, NODATA)) as writer:
+        with geotiffs.create(path, shape, geotiffs.RasterSpec("uint8", 2, NODATA)) as writer:
             writer.write(stack[:, rows, cols], shape.window)
         yield part.core, path
 
@@ -70,7 +70,7 @@ def make(folder: Path, grid: Grid = UTM, block: int = 512) -> tuple[Path, Path]:
     work = folder / "blocks"
     work.mkdir()
     paths = folder / "m_class.tif", folder / "m_confidence.tif"
-    mosaic(blocks(work, grid, block), grid, LEGEND, *paths, Silent())
+    mosaic(list(blocks(work, grid, block)), grid, LEGEND, paths, Silent())
     return paths
 
 
@@ -164,7 +164,7 @@ def test_a_hole_is_nodata(tmp_path: Path) -> None:
     parts = list(blocks(tmp_path, UTM, 512))
     hole, _ = parts.pop(1)
     paths = tmp_path / "c.tif", tmp_path / "p.tif"
-    mosaic(parts, UTM, LEGEND, *paths, Silent())
+    mosaic(parts, UTM, LEGEND, paths, Silent())
     for path, whole in zip(paths, scene(UTM), strict=True):
         values, _ = rasters.read(path, [1], UTM.window)
         whole[hole.within(UTM.window)] = NODATA
@@ -174,7 +174,7 @@ def test_a_hole_is_nodata(tmp_path: Path) -> None:
 def test_a_part_of_another_size_is_refused(tmp_path: Path) -> None:
     parts = [(Window(0, 0, 64, 64), path) for _, path in blocks(tmp_path, GRIDS["none"], 32)]
     with pytest.raises(RasterError, match=r"r0000_c0000\.tif.*32 x 32.*64 x 64.*run again"):
-        mosaic(parts, UTM, LEGEND, tmp_path / "c.tif", tmp_path / "p.tif", Silent())
+        mosaic(parts, UTM, LEGEND, [tmp_path / "c.tif", tmp_path / "p.tif"], Silent())
     assert {path.name[0] for path in tmp_path.iterdir()} == {"r"}, "no half-made file"
 
 
@@ -198,8 +198,8 @@ def test_a_raster_without_legend_says_so(tmp_path: Path, product: tuple[Path, Pa
 )
 def test_a_damaged_legend_says_so(tmp_path: Path, text: str) -> None:
     path, grid = tmp_path / "x.tif", GRIDS["none"]
-    spec = rasters.RasterSpec("uint8", tags=(("GEOSEG_LEGEND", text),))
-    with rasters.create(path, grid, spec) as writer:
+    spec = geotiffs.RasterSpec("uint8", tags=(("GEOSEG_LEGEND", text),))
+    with geotiffs.create(path, grid, spec) as writer:
         writer.write(np.zeros((grid.height, grid.width), np.uint8), grid.window)
     with pytest.raises(RasterError, match=r"x\.tif: its legend .* is damaged"):
         read_legend(path)
@@ -222,7 +222,7 @@ def test_table_of_areas(product: tuple[Path, Path]) -> None:
 def test_table_without_crs_and_without_pixels(tmp_path: Path) -> None:
     grid = GRIDS["none"]
     for name, value in (("c.tif", NODATA), ("p.tif", NODATA)):
-        with rasters.create(tmp_path / name, grid, rasters.RasterSpec("uint8")) as writer:
+        with geotiffs.create(tmp_path / name, grid, geotiffs.RasterSpec("uint8")) as writer:
             writer.write(np.full((grid.height, grid.width), value, np.uint8), grid.window)
     for row in area_table(tmp_path / "c.tif", tmp_path / "p.tif", LEGEND):
         assert (row.pixels, row.hectares, row.share, row.mean_confidence) == (0, None, 0, None)
@@ -313,7 +313,7 @@ def test_quicklook_of_any_grid(tmp_path: Path, name: str) -> None:
     grid = GRIDS[name]
     rows, cols = np.indices((grid.height, grid.width))
     codes = LEGEND.codes[2 * (rows * 2 // grid.height) + cols * 2 // grid.width]
-    with rasters.create(tmp_path / "c.tif", grid, rasters.RasterSpec("uint8")) as writer:
+    with geotiffs.create(tmp_path / "c.tif", grid, geotiffs.RasterSpec("uint8")) as writer:
         writer.write(codes, grid.window)
     write_quicklook(tmp_path / "c.tif", LEGEND, tmp_path / "quicklook.png", name)
     with rasterio.open(tmp_path / "quicklook.png") as picture:
@@ -331,7 +331,7 @@ def test_quicklook_of_any_grid(tmp_path: Path, name: str) -> None:
 
 def test_quicklook_of_a_single_line(tmp_path: Path) -> None:
     grid = GRIDS["feet"]
-    with rasters.create(tmp_path / "c.tif", grid, rasters.RasterSpec("uint8")) as writer:
+    with geotiffs.create(tmp_path / "c.tif", grid, geotiffs.RasterSpec("uint8")) as writer:
         writer.write(scene(grid)[0], grid.window)
     write_quicklook(tmp_path / "c.tif", LEGEND, tmp_path / "quicklook.png", "one line " * 30)
     assert set(colors_of(tmp_path / "quicklook.png")) >= {c.rgb for c in LEGEND}

@@ -14,7 +14,7 @@ from rasterio import CRS
 
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import rasters
+from geoseg.io import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.product.polygons import vectorize
 from geoseg.product.raster import mosaic
@@ -44,10 +44,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     codes = np.kron(rng.choice(LEGEND.codes, (8, 12)), np.ones((50, 50), np.uint8))
     codes[:, :150] = NODATA
     block, small = folder / "block.tif", Grid(None, Affine.identity(), 400, 600)
-    with rasters.create(block, small, rasters.RasterSpec("uint8", 2)) as writer:
+    with geotiffs.create(block, small, geotiffs.RasterSpec("uint8", 2)) as writer:
         writer.write(np.stack([codes, np.where(codes == NODATA, NODATA, 80)]), GRID.window)
     paths = folder / "m_class.tif", folder / "m_confidence.tif"
-    mosaic([(GRID.window, block)], GRID, LEGEND, *paths, Silent())
+    mosaic([(GRID.window, block)], GRID, LEGEND, paths, Silent())
     count = vectorize(*paths, LEGEND, folder / "m_crops.gpkg", Silent())
     script = Path(__file__).with_name("qgis_render.py")
     run = subprocess.run(

@@ -56,6 +56,12 @@ def content() -> dict[str, Any]:
              "hectares": 411.52, "share": 0.25, "mean_confidence": None},
         ],
         "nodata_pixels": 777,
+        "quality": {
+            "seam": {"core": 512, "border_pairs": 2000, "border_changes": 50, "other_pairs": 90000,
+                     "other_changes": 1800, "score": 1.25, "chance": 0.013671875},
+            "completeness": {"blocks": 4, "planned": 4, "pixels_with_data": 164610,
+                             "pixels_mapped": 164608, "holes": 2, "share": 164608 / 164610},
+        },
         "polygons": 4321,
         "scores": {"unseen": scores(0.9314), "training": scores(0.977)},
         "baselines": {"random_forest": {"overall_accuracy": 0.7412, "mean_iou": 0.52,
@@ -125,6 +131,11 @@ def test_the_page_shows_the_figures(tmp_path: Path) -> None:
         "wheat 1,235 123,456 75.0 % 91.3 %",
         "<maize> 411.5 41,152 25.0 % –",
         "777 pixels hold no data",
+        "Blocks 4 of 4 predicted",
+        "164,608 of 164,610 with data have a class: 99.99 %, 2 holes",
+        "Seam score 1.25",
+        "2.50 % of 2,000 neighbouring pixels across the borders of patches, 2.00 % of 90,000 else",
+        "1.4 % of all places the borders could have",
         "This map 93.1 % 81.0 %",
         "Random forest, pixel by pixel 74.1 % 52.0 %",
         "wheat 600 95.0 % 94.0 % 94.5 % 90.0 %",
@@ -141,6 +152,33 @@ def test_the_page_shows_the_figures(tmp_path: Path) -> None:
     ):
         assert text in page.text, text
     assert page.count("polyline") == 3
+
+
+def test_a_map_without_a_seam_score_says_so(tmp_path: Path) -> None:
+    told = content()
+    told["quality"]["seam"].update(border_pairs=0, border_changes=0, score=None, chance=None)
+    told["quality"]["completeness"].update(pixels_mapped=164610, holes=0, share=1.0)
+    page, _ = render(tmp_path, told)
+    assert "Seam score – (no border between patches" in page.text
+    assert "with data have a class: 100.00 %, no holes" in page.text
+    assert "neighbouring pixels" not in page.text
+    assert "1.00 means" not in page.text
+
+
+@pytest.mark.parametrize("part", ["seam", "completeness"])
+def test_half_of_the_quality_is_shown_alone(tmp_path: Path, part: str) -> None:
+    told = content()
+    del told["quality"][part]
+    page, _ = render(tmp_path, told)
+    assert ("Seam score" in page.text) == (part != "seam")
+    assert ("with data have a class" in page.text) == (part != "completeness")
+
+
+def test_how_it_was_computed_is_shown(tmp_path: Path) -> None:
+    told = content()
+    told["plan"].update(precision="bf16", backend="torch", agreement=0.999999)
+    page, _ = render(tmp_path, told)
+    assert "precision bf16 backend torch agreement 99.999 % of the classes as in fp32" in page.text
 
 
 def test_the_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
@@ -193,11 +231,12 @@ def test_any_part_may_be_missing(tmp_path: Path, missing: str) -> None:
     assert set(found) == set(told)
     shown = {
         "areas": "Area of each class",
+        "quality": "Quality of the map",
         "scores": "unseen pixels",
         "baselines": "Random forest",
         "model": "Loss on the training samples",
         "seconds": "for the whole run",
-        "plan": "Blocks",
+        "plan": "margin 64",
         "polygons": "4,321",
         "inputs": "a/b.tif",
     }

@@ -109,7 +109,7 @@ def predict(
     config: Config,
     output: Output = None,
     workers: Annotated[
-        int, typer.Option(min=0, help="Worker processes to start; 0: in this process.")
+        int, typer.Option(min=0, help="Dask worker processes to start; 0: threads of this one.")
     ] = 0,
     scheduler: Annotated[
         str, typer.Option(envvar="GEOSEG_SCHEDULER", help="Use a running Dask scheduler.")
@@ -117,11 +117,11 @@ def predict(
 ) -> None:
     """Map the imagery with the model of the config, or with the one trained into OUTPUT."""
     run = _open(config, output)
-    from geoseg.operations import steps  # noqa: PLC0415
+    from geoseg.operations import mapping, steps  # noqa: PLC0415
 
-    steps.select_scenes(run)
-    steps.predict_blocks(run, steps.Workers(workers, scheduler))
-    steps.finish_map(run)
+    steps.select_scenes(run, scheduler)
+    mapping.predict_blocks(run, None if scheduler else workers, scheduler)
+    mapping.finish_map(run)
     typer.echo(f"map: {run.folder.class_map}\nconfidence: {run.folder.confidence}")
 
 

@@ -22,6 +22,10 @@ class RasterError(GeosegError):
     """A raster cannot be opened or read, or is of a kind geoseg does not map."""
 
 
+class ChangedInputError(GeosegError):
+    """An input file went away or was replaced while a run was under way."""
+
+
 class GridMismatchError(GeosegError):
     """Rasters that must lie on one grid do not."""
 
@@ -40,6 +44,10 @@ class LabelError(GeosegError):
 
 class ModelError(GeosegError):
     """A model bundle is damaged, or does not fit the imagery it is asked to map."""
+
+
+class MemoryLimitError(GeosegError):
+    """A block needs more memory than a worker has."""
 
 
 class OutputError(GeosegError):

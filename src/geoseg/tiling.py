@@ -6,6 +6,9 @@ is its core grown by ``margin`` and clipped at the grid's border. Core and margi
 the network's output stride, so patch origins are too: a convolutional network then samples the same
 phase in every patch, and moving a block border moves no prediction.
 
+With ``blend`` a prediction is kept for as many pixels beyond its core, and neighbours are mixed
+there; without, each pixel comes from the one patch whose core holds it.
+
 A block is a rectangle of whole cores: the unit of work, of retry and of one receipt. Since the
 lattice does not depend on the blocks, neither does the map.
 """
@@ -18,13 +21,18 @@ from dataclasses import dataclass
 from geoseg.errors import ConfigError
 from geoseg.grid import Window
 
+STRIP = 4096
+"""Width in pixels of the columns in which blocks are visited."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patch:
     """One square the network sees, in grid coordinates."""
 
     core: Window
-    """The pixels whose prediction is kept."""
+    """The square of the lattice that the patch stands for."""
+    kept: Window
+    """The pixels whose prediction is kept: the core, grown by the lattice's ``blend``."""
     extent: Window
     """What is read: the core and its margin, clipped at the grid's border."""
 
@@ -41,6 +49,8 @@ class Lattice:
     """Context on each side of the core in pixels, a multiple of ``stride``; it is cropped."""
     stride: int = 32
     """Output stride of the network: the side of the square its coarsest layer sees as one."""
+    blend: int = 0
+    """Pixels on each side of a core's border where neighbouring patches are mixed; 0: none are."""
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -52,6 +62,11 @@ class Lattice:
                     f"{self.stride} (at least {least}); the nearest is "
                     f"{max(least, round(value / self.stride) * self.stride)}"
                 )
+        if not 0 <= self.blend <= min(self.margin, self.core // 2):
+            raise ConfigError(
+                f"predict.blend: patches of core {self.core} with margin {self.margin} cannot be "
+                f"mixed over {self.blend} pixels; a larger predict.core leaves room"
+            )
 
     @property
     def window(self) -> Window:
@@ -59,19 +74,23 @@ class Lattice:
         return Window(0, 0, self.height, self.width)
 
     def patches(self, window: Window) -> Iterator[Patch]:
-        """The patches whose cores lie in ``window``, row by row.
+        """The patches that are kept somewhere in ``window``, row by row.
 
         ``window`` must start on the lattice and end on it or on the grid's border.
         """
-        for row in range(window.row, window.row_stop, self.core):
-            for col in range(window.col, window.col_stop, self.core):
-                core = Window(row, col, self.core, self.core).clip(self.window)
-                yield Patch(core, core.expand(self.margin).clip(self.window))
+        around = window.expand(self.core if self.blend else 0).clip(self.window)
+        for row in range(around.row, around.row_stop, self.core):
+            for col in range(around.col, around.col_stop, self.core):
+                yield self._patch(row, col)
 
-    def patch_of(self, row: int, col: int) -> Patch:
-        """The one patch whose core holds pixel ``(row, col)``."""
-        origin = Window(row // self.core * self.core, col // self.core * self.core, 1, 1)
-        return next(self.patches(origin))
+    def _patch(self, row: int, col: int) -> Patch:
+        core = Window(row, col, self.core, self.core).clip(self.window)
+        kept, extent = (core.expand(n).clip(self.window) for n in (self.blend, self.margin))
+        return Patch(core, kept, extent)
+
+    def around(self, window: Window) -> Window:
+        """What the patches of ``window`` see together."""
+        return window.expand(self.margin + (self.core if self.blend else 0)).clip(self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +103,7 @@ class Block:
     core: Window
     """What the block writes."""
     extent: Window
-    """What the block reads."""
+    """What the block reads: all that its patches see."""
 
     @property
     def id(self) -> str:
@@ -118,16 +137,24 @@ class Plan:
         return rows * cols
 
     def __iter__(self) -> Iterator[Block]:
+        """The blocks, each next to the one before: what both read is then still in memory.
+
+        Column by column of ``STRIP`` pixels, in each to and fro from the top down. Strips bound what
+        must be remembered from one row of blocks to the next, however wide the grid is.
+        """
         rows, cols = self.shape
-        for row in range(rows):
-            for col in range(cols):
-                yield self.block_at(row, col)
+        across = max(1, STRIP // self.block)
+        for first in range(0, cols, across):
+            strip = range(first, min(first + across, cols))
+            for row in range(rows):
+                for col in strip if row % 2 == 0 else reversed(strip):
+                    yield self.block_at(row, col)
 
     def block_at(self, row: int, col: int) -> Block:
         """The block in row ``row`` and column ``col`` of the blocks."""
         rows, cols = self.shape
         if not (0 <= row < rows and 0 <= col < cols):
             raise IndexError(f"block ({row}, {col}) is outside {rows} x {cols} blocks")
-        grid = self.lattice.window
-        core = Window(row * self.block, col * self.block, self.block, self.block).clip(grid)
-        return Block(row, col, core, core.expand(self.lattice.margin).clip(grid))
+        core = Window(row * self.block, col * self.block, self.block, self.block)
+        core = core.clip(self.lattice.window)
+        return Block(row, col, core, self.lattice.around(core))

@@ -11,8 +11,9 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from geoseg.config.base import FilePath, Section
+from geoseg.config.cluster import ClusterConfig, TlsConfig
 from geoseg.config.imagery import ImageryConfig, LabelsConfig, MaskConfig, SceneEntry
-from geoseg.config.prediction import ClusterConfig, PredictConfig
+from geoseg.config.prediction import PredictConfig
 from geoseg.config.training import ModelConfig, SplitConfig, TrainConfig
 from geoseg.errors import ConfigError
 from geoseg.legend import PALETTE, Legend, LegendClass
@@ -28,6 +29,7 @@ __all__ = [
     "RunConfig",
     "SceneEntry",
     "SplitConfig",
+    "TlsConfig",
     "TrainConfig",
     "make_legend",
 ]
@@ -63,7 +65,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _trainable(self) -> Self:
-        if self.model.bundle is None and not (self.labels and self.legend):
+        if not self.model.named and not (self.labels and self.legend):
             raise ValueError("needs 'model.bundle', or 'labels' and 'legend' to train one")
         if self.random_forest and self.labels is None:
             raise ValueError("random_forest needs 'labels' to learn from")

@@ -1,42 +1,34 @@
-"""How the map is computed, and on which workers."""
+"""How the map is computed."""
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 
 from geoseg.config.base import Section
 
 
 class PredictConfig(Section):
-    """How the map is computed. Only ``precision``, ``core`` and ``margin`` can move a pixel."""
+    """How the map is computed. ``block``, ``memory`` and ``tries`` move no pixel; the others can."""
 
-    core: Annotated[int, Field(ge=8)] = 512
+    core: Annotated[int, Field(ge=8)] = 1024
     """Side of a patch core in pixels."""
-    margin: Annotated[int, Field(ge=0)] = 64
-    """Context on each side of the core in pixels."""
-    block: Annotated[int, Field(ge=8)] = 1024
-    """Side of a block in pixels, a multiple of ``core``."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    margin: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Context on each side of the core in pixels; ``auto``: as the network's reach asks for."""
+    blend: Literal["crop", "hann"] = "crop"
+    """``crop``: each pixel is of one patch; ``hann``: neighbours are mixed across core borders."""
+    block: Annotated[int, Field(ge=8)] | Literal["auto"] = "auto"
+    """Side of a block in pixels, a multiple of ``core``; ``auto``: as large as pays and fits."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto``: bf16 where the processor computes it natively and it gives the same map."""
+    agreement: Annotated[float, Field(ge=0, le=1)] = 0.999
+    """Share of pixels that must get the same class in bf16 as in fp32 for ``auto`` to take it."""
+    flips: bool = False
+    """Average the network over four mirrored views: four times the work."""
+    probabilities: bool = False
+    """Also write the probability of each class, in percent."""
+    memory: ByteSize | Literal["auto"] = "auto"
+    """What a worker process may use, such as ``6GB``; ``auto``: its share of the machine's."""
     tries: Annotated[int, Field(ge=1)] = 3
     """How often a block is attempted before the run gives it up."""
-
-
-class ClusterConfig(Section):
-    """Where blocks are predicted."""
-
-    address: str | None = None
-    """A running Dask scheduler; where not named, workers are started on this machine."""
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Worker processes on this machine; ``auto``: as many as the cores feed; 0: no Dask at all."""
-    threads: Annotated[int, Field(ge=1)] = 1
-    """Threads of the network in each worker."""
-
-    @property
-    def processes(self) -> int:
-        """``workers`` as a number."""
-        if self.workers == "auto":
-            return max(1, len(os.sched_getaffinity(0)) // self.threads)
-        return self.workers

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from geoseg.config.base import FilePath, Section, Share
 
@@ -28,13 +29,26 @@ class ModelConfig(Section):
     """Which network, or which trained bundle."""
 
     bundle: FilePath | None = None
-    """Folder of a trained model; where it is not named, the run trains one."""
+    """Folder of a trained model; where none is named, the run trains one."""
+    ensemble: tuple[FilePath, ...] = ()
+    """Or folders of several, trained on the same bands, dates and legend: their mean decides."""
     encoder: str = "resnet18"
     """Any encoder of segmentation-models-pytorch; trained from scratch."""
     depth: Annotated[int, Field(ge=3, le=5)] = 5
     """Stages of the encoder: the network's stride is ``2 ** depth``."""
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     """Channels of the decoder's stages, deepest first; the first ``depth`` are used."""
+
+    @property
+    def named(self) -> tuple[Path, ...]:
+        """The bundles to use; empty where the run trains one."""
+        return (self.bundle,) if self.bundle else self.ensemble
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.bundle and self.ensemble:
+            raise ValueError("give 'bundle' or 'ensemble', not both")
+        return self
 
 
 class TrainConfig(Section):

@@ -6,23 +6,24 @@ after the bytes are safe, so a block with a receipt is done and one without is n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from geoseg.engine.job import Job, open_job
+from geoseg.engine.feed import upload
+from geoseg.engine.job import Job
 from geoseg.engine.stitch import decide, stitch
+from geoseg.engine.workplace import Workplace, workplace
+from geoseg.errors import GeosegError
 from geoseg.grid import Grid, Window
-from geoseg.imagery.cube import read_cube
-from geoseg.imagery.features import to_features
-from geoseg.imagery.scenes import Scene
-from geoseg.io import files, rasters
+from geoseg.imagery.cube import Cube
+from geoseg.io import files, geotiffs
 from geoseg.legend import NODATA
-from geoseg.model.predictor import load_predictor
-from geoseg.tiling import Block
+from geoseg.tiling import Block, Patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Receipt:
 
 
 def part_path(folder: Path, block: Block) -> Path:
-    """Where a block's two bands (class code, confidence) go."""
+    """Where a block's bands (class code, confidence, share of each class) go."""
     return folder / f"{block.id}.tif"
 
 
@@ -53,30 +54,42 @@ def read_receipt(job: Job, block: Block) -> Receipt | None:
     return Receipt(**content)
 
 
-def predict_block(job_file: str, row: int, col: int) -> Receipt:
+def predict_block(job_file: str, row: int, col: int, lanes: int = 1) -> Receipt:
     """Predict the block in row ``row`` and column ``col`` of the job's plan.
 
+    For any number of threads of one process: ``lanes`` of them compute, the others read or write.
     Raises ``RasterError`` for a damaged input, ``OutputError`` where the result has no room.
     """
-    job, scenes = open_job(Path(job_file))
-    block = job.plan.block_at(row, col)
+    place = workplace(Path(job_file), lanes)
+    job, block = place.job, place.job.plan.block_at(row, col)
     done = read_receipt(job, block)
-    return done or _write_block(job, block, _predict(job, scenes, block), scenes[0].grid)
+    return done or _write_block(job, block, _predict(place, block), place.scenes[0].grid)
 
 
-def _predict(job: Job, scenes: tuple[Scene, ...], block: Block) -> NDArray[np.uint8]:
-    """Class code and confidence of the block's core, ``uint8[2, H, W]``."""
-    torch.set_num_threads(job.threads)
-    card, predictor = load_predictor(job.bundle, job.bundle_sha256, job.precision)
-    cube = read_cube(scenes, block.extent)
+def _predict(place: Workplace, block: Block) -> NDArray[np.uint8]:
+    """Class code, confidence and what else the job wants of the block's core, ``uint8[N, H, W]``."""
+    job, cube = place.job, place.read(block.extent)
     mapped = cube.mapped[block.core.within(block.extent)]
     if not mapped.any():
-        return np.full((2, *block.core.shape), NODATA, dtype=np.uint8)
-    features, _ = to_features(cube, card.normalization)
-    probabilities = stitch(
-        features, block.extent, block.core, job.plan.lattice, predictor.probabilities
-    )
-    return decide(probabilities, mapped, card.legend)
+        return np.full((job.layers, *block.core.shape), NODATA, dtype=np.uint8)
+    ensemble = place.ensemble
+    raw = upload(cube, ensemble.device)
+
+    def forward(extents: Sequence[Window]) -> Tensor:
+        return ensemble.probabilities([raw[extent.within(block.extent)] for extent in extents])
+
+    lattice = job.plan.lattice
+    patches = [p for p in lattice.patches(block.core) if _is_mapped(cube, block, p)]
+    with place.lane:
+        probabilities = stitch(block.core, lattice, patches, forward, job.batch)
+        return decide(probabilities, mapped, ensemble.legend, job.probabilities)
+
+
+def _is_mapped(cube: Cube, block: Block, patch: Patch) -> bool:
+    """Whether a patch is kept for any pixel with data: the others need no network."""
+    kept = patch.kept.clip(block.core)
+    rows, cols = kept.within(block.extent)
+    return bool(cube.valid[:, rows, cols].any())
 
 
 def _write_block(job: Job, block: Block, result: NDArray[np.uint8], grid: Grid) -> Receipt:
@@ -84,10 +97,25 @@ def _write_block(job: Job, block: Block, result: NDArray[np.uint8], grid: Grid) 
     path = part_path(job.folder, block)
     window = Window(0, 0, *block.core.shape)
     moved = grid.transform @ type(grid.transform).translation(block.core.col, block.core.row)
-    spec = rasters.RasterSpec("uint8", 2, NODATA, ("class", "confidence"))
-    with rasters.create(path, Grid(grid.crs, moved, *window.shape), spec) as target:
+    spec = geotiffs.RasterSpec("uint8", len(result), NODATA, ("class", "confidence"))
+    with geotiffs.create(path, Grid(grid.crs, moved, *window.shape), spec) as target:
         target.write(result, window)
     mapped = int((result[0] != NODATA).sum())
     receipt = Receipt(block.id, job.fingerprint, mapped, files.sha256(path))
     files.write_json(path.with_suffix(".json"), asdict(receipt))
     return receipt
+
+
+Answer = Receipt | GeosegError
+"""A finished block, or the user's mistake that stops it."""
+
+
+def attempt_block(job_file: str, row: int, col: int, lanes: int) -> Answer:
+    """``predict_block`` for a crew: a user's mistake is an answer, not a failure.
+
+    Raised on a worker, it would be logged there with a traceback; and it would be tried again.
+    """
+    try:
+        return predict_block(job_file, row, col, lanes)
+    except GeosegError as error:
+        return error

@@ -1,80 +1,189 @@
-"""Dask workers: started on this machine for a run, or those of a running scheduler."""
+"""Dask workers: started on this machine, by a cluster class, or those of a running scheduler."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
+from geoseg.config import ClusterConfig, TlsConfig
+from geoseg.config.cluster import address_problem
+from geoseg.engine import local, named
+from geoseg.engine.capacity import Capacity, await_worker, capacity
+from geoseg.engine.tls import refusal, security
 from geoseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client
+
+__all__ = ["Capacity", "ClusterSettings", "capacity", "check", "connect"]
 
 CONNECT_SECONDS = 20
 """How long a scheduler may take to answer."""
-
 WORKER_SECONDS = 60
 """How long a scheduler may be without a worker."""
+QUEUE_SECONDS = 1800
+"""How long a cluster class may take to its first worker: its jobs wait in a queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """Where blocks are predicted."""
+    """Where blocks are predicted: ``address``, else ``class_path``, else this machine."""
 
     address: str | None = None
-    """A running scheduler, ``tcp://host:port``; None starts workers here."""
-    workers: int = 1
-    """Worker processes to start here."""
+    """A running scheduler, ``tcp://host:port`` or ``tls://host:port``."""
+    workers: int | None = 1
+    """Worker processes to start; 0: no Dask; None: as many as the cluster class starts."""
+    lanes: int | None = 1
+    """Networks at once in a worker process, a core each; None: a remote worker decides by itself."""
+    gpus: tuple[str, ...] = ()
+    """Devices for workers on this machine; with them a worker has one lane."""
+    class_path: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """What a block needs of its worker; hand it to ``client.submit(resources=...)``."""
+    tls: TlsConfig | None = None
+
+    @classmethod
+    def of(cls, config: ClusterConfig, workers: int | None = None, scheduler: str = "") -> Self:
+        """What a config asks for. ``scheduler`` wins over it, and so does ``workers``, which
+        with an address in the config means this machine. Looks for GPUs where it must know."""
+        address = scheduler or (config.address if workers is None else None)
+        class_path = None if address else config.class_path
+        asked = (
+            (None if config.workers == "auto" else config.workers) if workers is None else workers
+        )
+        lanes = None if config.lanes == "auto" else config.lanes
+        gpus: tuple[str, ...] = ()
+        if not address and (not class_path or asked == 0):
+            gpus = local.visible_gpus()
+            asked = max(1, len(gpus)) if asked is None else asked
+            lanes = _local_lanes(asked, lanes, gpus)
+        return cls(
+            address=address,
+            workers=asked,
+            lanes=lanes,
+            gpus=gpus,
+            class_path=class_path if asked != 0 else None,
+            options=config.options if class_path else {},
+            resources=config.resources,
+            tls=config.tls,
+        )
+
+    @property
+    def dask(self) -> bool:
+        """Whether there is a cluster at all; without one, blocks are predicted in this process."""
+        return bool(self.address or self.class_path or self.workers)
+
+    @property
+    def threads(self) -> int:
+        """Dask threads of a worker on this machine: its lanes, and those that read ahead."""
+        if self.gpus:
+            share = local.cores() // max(1, self.workers or 1)
+            return min(local.READERS, max(2, share))
+        return (self.lanes or 1) + 1
+
+
+def _local_lanes(workers: int, lanes: int | None, gpus: tuple[str, ...]) -> int:
+    """Networks at once in each worker process of this machine."""
+    if not gpus:
+        return lanes or max(1, local.cores() // max(1, workers))
+    if lanes and lanes > 1:
+        raise ConfigError(
+            f"cluster.lanes: {lanes} networks at once, but a GPU runs one; leave the key out, or set "
+            "CUDA_VISIBLE_DEVICES to nothing to use the CPU"
+        )
+    return 1
+
+
+def check(settings: ClusterSettings) -> None:
+    """Find the mistakes that need no cluster to be found: before hours of training, not after.
+
+    Raises ``ConfigError`` for a class or an option that is not there, certificates that do not
+    belong together, and an address that is not encrypted where they are given, or the other way.
+    """
+    address = settings.address or ""
+    problem = address_problem(address, settings.tls is not None)
+    if problem:
+        raise ConfigError(f"cluster.address: {problem}")
+    made = security(settings.tls)
+    if address.startswith("tls://") and not made.get_tls_config_for_role("client")["cert"]:
+        raise ConfigError(
+            f"cluster.address: {address} is encrypted and there are no certificates; give "
+            "'cluster.tls' with ca_file, cert and key"
+        )
+    if settings.class_path:
+        found = named.find_class(settings.class_path)
+        named.check_options(found, settings.options, settings.tls is not None)
 
 
 @contextmanager
 def connect(settings: ClusterSettings) -> Iterator[Client]:
-    """A client of the cluster, with at least one worker; closed (and stopped) at the end.
+    """A client of the cluster, with at least one worker; closed (and what it started, stopped).
 
-    Raises ``ConfigError`` where no scheduler answers at the address, or it has no workers.
+    Raises ``ConfigError`` for what ``check`` finds, and where no scheduler answers, no worker
+    comes, or none offers what a block needs.
     """
-    from distributed import Client  # noqa: PLC0415  (a second of imports, needed only here)
-
     # Its own news of every worker that comes and goes would stand between the progress bars.
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    if settings.address is None:
-        with _local(settings) as cluster, Client(cluster) as client:
+    check(settings)
+    if settings.address:
+        with _client_at(settings.address, settings) as client:
+            remedy = f"start one with 'dask worker {settings.address} --nthreads 2'"
+            await_worker(client, settings.resources, WORKER_SECONDS, remedy)
             yield client
-        return
+    elif settings.class_path:
+        with _client_of_class(settings.class_path, settings) as client:
+            remedy = "see what its jobs or pods wait for, and check 'cluster.options'"
+            await_worker(client, settings.resources, QUEUE_SECONDS, remedy)
+            yield client
+    else:
+        with _client_here(settings) as client:
+            yield client
+
+
+def _client_at(address: str, settings: ClusterSettings) -> Client:
+    from distributed import Client  # noqa: PLC0415  (a second of imports, needed only here)
+
     try:
-        client = Client(settings.address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
+        return Client(address, timeout=CONNECT_SECONDS, security=security(settings.tls))
+    # An assertion is how Tornado meets a plain server that speaks before TLS is agreed on.
+    except (OSError, ValueError, AssertionError) as error:
+        reason = refusal(address, error)
+        if reason:
+            raise ConfigError(
+                f"cluster.tls: the scheduler at {address} and these certificates do not get along "
+                f"({reason}); it must speak TLS ('dask scheduler --protocol tls'), and both sides "
+                "need certificates of the authority in 'ca_file'"
+            ) from None
         raise ConfigError(
-            f"cluster.address: no Dask scheduler answers at {settings.address} ({error}); start one "
-            "with 'dask scheduler', or leave the key out to use this machine"
+            f"cluster.address: no Dask scheduler answers at {address} ({error}); start one with "
+            "'dask scheduler', give 'cluster.tls' where it wants certificates, or leave the key "
+            "out to use this machine"
         ) from None
-    with client:
-        _wait_for_worker(client, settings.address)
+
+
+@contextmanager
+def _client_of_class(path: str, settings: ClusterSettings) -> Iterator[Client]:
+    from distributed import Client  # noqa: PLC0415
+
+    found = named.find_class(path)
+    certificates = security(settings.tls) if settings.tls else None
+    with (
+        named.start(found, settings.options, settings.workers, certificates) as cluster,
+        Client(cluster) as client,
+    ):
         yield client
 
 
-def _wait_for_worker(client: Client, address: str) -> None:
-    try:
-        client.wait_for_workers(1, timeout=WORKER_SECONDS)
-    except TimeoutError:
-        raise ConfigError(
-            f"cluster.address: the scheduler at {address} has had no worker for {WORKER_SECONDS} s; "
-            f"start one with 'dask worker {address} --nthreads 1'"
-        ) from None
+@contextmanager
+def _client_here(settings: ClusterSettings) -> Iterator[Client]:
+    from distributed import Client  # noqa: PLC0415
 
-
-def _local(settings: ClusterSettings) -> LocalCluster:
-    from distributed import LocalCluster  # noqa: PLC0415
-
-    return LocalCluster(
-        n_workers=settings.workers,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        # The block decides how much memory a worker needs; pausing or killing at a share of the
-        # machine's memory would only turn a slow run into a broken one.
-        memory_limit=0,
-    )
+    # Each thread of a worker may hold a block: what blocks need is there that many times.
+    offered = {name: need * settings.threads for name, need in settings.resources.items()}
+    workers = local.LocalWorkers(settings.workers or 1, settings.threads, settings.gpus, offered)
+    with local.start(workers, security(settings.tls)) as cluster, Client(cluster) as client:
+        yield client

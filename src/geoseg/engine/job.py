@@ -1,40 +1,61 @@
-"""What every block of a run shares, kept in a file so that a block's task is three small values."""
+"""What every block of a run shares, kept in a file so that a block's task is a few small values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from geoseg import __version__
 from geoseg.config import ImageryConfig
-from geoseg.errors import OutputError
+from geoseg.engine.ensemble import EnsembleSpec
+from geoseg.errors import ChangedInputError, OutputError
 from geoseg.imagery.scenes import Scene, select
 from geoseg.io import files
-from geoseg.model.bundle import identify, load_card
+from geoseg.model.precision import Precision
 from geoseg.tiling import Lattice, Plan
+
+Identity = tuple[str, int, int]
+"""An input file as the run found it: path, size, time of change."""
+
+
+class Pixels(BaseModel):
+    """All settings that can move a pixel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stride: int
+    core: int
+    margin: int
+    blend: int
+    precision: Precision
+    device: Literal["cpu", "cuda"]
+    flips: bool
 
 
 class Job(BaseModel):
-    """One prediction of one grid by one model."""
+    """One prediction of one grid."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     imagery: ImageryConfig
-    bundle: Path
-    bundle_sha256: str
+    inputs: tuple[Identity, ...]
+    """Every file of every scene."""
+    bundles: tuple[tuple[Path, str], ...]
+    """Folder and checksum of each network's model bundle."""
     height: int
     width: int
-    stride: int
-    core: int
-    margin: int
+    classes: int
+    pixels: Pixels
     block: int
-    precision: Literal["fp32", "bf16"]
-    threads: int
-    """Threads of the network in a worker; fixed, since kernels may sum in another order with more."""
+    probabilities: bool
+    """Whether a block holds the share of each class too."""
+    batch: int
+    """Patches of a block that go through the network together; 1 on a CPU."""
+    cache: int
+    """Bytes of decoded tiles that a process keeps."""
     folder: Path
     """Where blocks and receipts go; its name ends with the fingerprint."""
     fingerprint: str
@@ -42,9 +63,20 @@ class Job(BaseModel):
     @property
     def plan(self) -> Plan:
         """The blocks."""
-        return Plan(
-            Lattice(self.height, self.width, self.core, self.margin, self.stride), self.block
-        )
+        p = self.pixels
+        lattice = Lattice(self.height, self.width, p.core, p.margin, p.stride, p.blend)
+        return Plan(lattice, self.block)
+
+    @property
+    def ensemble(self) -> EnsembleSpec:
+        """The networks."""
+        p = self.pixels
+        return EnsembleSpec(self.bundles, p.precision, p.device, p.flips)
+
+    @property
+    def layers(self) -> int:
+        """Bands of a block's file."""
+        return 2 + self.classes * self.probabilities
 
     @property
     def file(self) -> Path:
@@ -52,62 +84,60 @@ class Job(BaseModel):
         return self.folder / "job.json"
 
 
-@dataclass(frozen=True, slots=True)
-class JobSettings:
-    """What the config says of prediction, with the bundle to use."""
+def save_job(work: Path, content: dict[str, Any]) -> Job:
+    """Fix a job under ``work`` and write it down. ``content``: its fields without the last two.
 
-    imagery: ImageryConfig
-    bundle: Path
-    core: int
-    margin: int
-    block: int
-    precision: Literal["fp32", "bf16"]
-    threads: int
-
-
-def create_job(settings: JobSettings, scenes: tuple[Scene, ...], work: Path) -> Job:
-    """Fix a job under ``work`` and write it down.
-
-    Its fingerprint covers geoseg's version, the input files (path, size, mtime), the model bundle
-    and whatever can move a pixel, plus the block size, which names the pieces. Raises
-    ``ModelError`` where the model does not fit the imagery, ``ConfigError`` where the lattice is
-    impossible.
+    Its fingerprint covers geoseg's version, the input files (path, size, mtime), the model bundles
+    and whatever can move a pixel, plus what names and shapes the blocks' files.
     """
-    card = load_card(settings.bundle)
-    card.require(scenes[0].bands, len(scenes), str(scenes[0].files[0]))
-    grid = scenes[0].grid
-    numbers = {
-        "core": settings.core,
-        "margin": settings.margin,
-        "block": settings.block,
-        "precision": settings.precision,
-        "threads": settings.threads,
-    }
-    inputs = [[scene.id, [files.identity(path) for path in scene.files]] for scene in scenes]
-    imagery = settings.imagery.model_dump(mode="json")
-    bundle_sha256 = identify(settings.bundle)
-    fingerprint = files.digest([__version__, inputs, imagery, bundle_sha256, numbers])
-    job = Job(
-        imagery=settings.imagery,
-        bundle=settings.bundle.resolve(),
-        bundle_sha256=bundle_sha256,
-        height=grid.height,
-        width=grid.width,
-        stride=card.network.stride,
-        folder=work.resolve() / f"blocks-{fingerprint[:16]}",
-        fingerprint=fingerprint,
-        **numbers,
-    )
+    identity = {key: content[key] for key in content if key not in {"batch", "cache", "bundles"}}
+    plain = {key: _plain(value) for key, value in identity.items()}
+    checksums = [checksum for _, checksum in content["bundles"]]
+    fingerprint = files.digest([__version__, plain, checksums])
+    folder = work.resolve() / f"blocks-{fingerprint[:16]}"
+    job = Job(**content, folder=folder, fingerprint=fingerprint)
     assert len(job.plan) > 0  # builds the plan: an impossible lattice ends here, not in a worker
     files.write_json(job.file, job.model_dump(mode="json", exclude_unset=True))
     return job
 
 
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
 @lru_cache(maxsize=4)
 def open_job(file: Path) -> tuple[Job, tuple[Scene, ...]]:
-    """A job and its scenes, read once per process; ``OutputError`` where the file is gone."""
+    """A job and its scenes, read once per process.
+
+    Raises ``OutputError`` where the file is gone, ``ChangedInputError`` where the imagery is not what
+    the run was planned on.
+    """
     content = files.read_json(file)
     if content is None:
         raise OutputError(f"{file} is missing; every worker must see the run's folder at this path")
     job = Job.model_validate(content)
-    return job, select(job.imagery)
+    scenes = select(job.imagery)
+    require_same_inputs(job, scenes)
+    return job, scenes
+
+
+def identities(scenes: tuple[Scene, ...]) -> tuple[Identity, ...]:
+    """What tells the input files of a run from those of another."""
+    return tuple(files.identity(path) for scene in scenes for path in scene.files)
+
+
+def require_same_inputs(job: Job, scenes: tuple[Scene, ...]) -> None:
+    """Raise ``ChangedInputError`` unless every input file is still as the run found it."""
+    try:
+        found = identities(scenes)
+    except OSError as error:
+        raise ChangedInputError(
+            f"{error.filename} went away while the run was under way ({error.strerror}); bring it "
+            "back and run the same command: finished blocks are kept"
+        ) from None
+    if found != job.inputs:
+        changed = sorted({name for name, *_ in set(found) ^ set(job.inputs)})
+        raise ChangedInputError(
+            f"{changed[0] if changed else 'the order of the scenes'} changed while the run was under "
+            "way; when it is whole, run the same command: it starts over with the new imagery"
+        )

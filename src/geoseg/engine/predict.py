@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from geoseg.engine.block import Receipt, predict_block, read_receipt
+from geoseg.engine.block import Receipt, attempt_block, read_receipt
+from geoseg.engine.crew import Crew
 from geoseg.engine.job import Job
-from geoseg.errors import BlockError, GeosegError
+from geoseg.errors import BlockError, ChangedInputError, GeosegError, ModelError, OutputError
 from geoseg.feedback import Progress, Step
+from geoseg.io import files
 from geoseg.tiling import Block
 
-if TYPE_CHECKING:
-    from distributed import Client, Future
-
-IN_FLIGHT = 3
+IN_FLIGHT = 2
 """Blocks handed out per worker thread: enough to keep it busy, few enough for any scheduler."""
+
+POLL_SECONDS = 5
+"""How often a wait for blocks is broken off to see whether there is still somebody to wait for."""
+
+HOPELESS = (OutputError, ChangedInputError, ModelError)
+"""What would stop every other block too: a full disk, an input that is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,125 +37,112 @@ class Outcome:
     """Pixels that got a class."""
 
 
-def predict_here(job: Job, progress: Progress) -> Outcome:
-    """Predict every unfinished block in this process, one after the other."""
-    receipts = _finished(job)
-    with progress.start("predict", len(job.plan), "blocks") as step:
-        step.advance(len(receipts), f"{len(receipts)} were finished before")
-        resumed = len(receipts)
-        for block in _unfinished(job, receipts):
-            receipts[block.id] = predict_block(str(job.file), block.row, block.col).pixels
-            step.advance()
-    return Outcome(len(job.plan), resumed, sum(receipts.values()))
+def predict(job: Job, crew: Crew, tries: int, progress: Progress) -> Outcome:
+    """Predict every unfinished block.
 
-
-def predict_on(client: Client, job: Job, tries: int, progress: Progress) -> Outcome:
-    """Predict every unfinished block on the workers of ``client``.
-
-    A block that fails, or whose worker dies, is tried ``tries`` times in all; then the rest is
-    finished and ``BlockError`` names it. A mistake in the input (``GeosegError``) is not tried again.
+    A block that fails, or whose worker dies, is tried ``tries`` times in all, the last time with no
+    other block beside it; the others are finished and then the error names it. A mistake in the
+    input (``GeosegError``) is not tried again, and one that every block would meet ends the run at
+    once. Raises ``BlockError`` or the mistake.
     """
-    receipts = _finished(job)
+    files.remove_torn(job.folder)
+    receipts = {r.id: r.pixels for r in (read_receipt(job, b) for b in job.plan) if r}
+    resumed = len(receipts)
     with progress.start("predict", len(job.plan), "blocks") as step:
-        step.advance(len(receipts), f"{len(receipts)} were finished before")
-        resumed = len(receipts)
-        pending = _unfinished(job, dict(receipts))
-        failed = _run(_Window(client, job, pending), tries, receipts, step)
+        step.advance(resumed, f"{resumed} were finished before")
+        done = frozenset(receipts)
+        pending = (block for block in job.plan if block.id not in done)
+        failed = _Window(job, crew, tries, pending, receipts, step).run()
     if failed:
-        raise _explain(failed, job)
+        error, cause = _explain(failed, job)
+        raise error from cause
     return Outcome(len(job.plan), resumed, sum(receipts.values()))
-
-
-Answer = Receipt | GeosegError
-"""A finished block, or the user's mistake that stops it."""
-
-
-def attempt_block(job_file: str, row: int, col: int) -> Answer:
-    """``predict_block`` for a worker: a user's mistake is an answer, not a failure.
-
-    Raised on a worker, it would be logged there with a traceback; and it would be tried again.
-    """
-    try:
-        return predict_block(job_file, row, col)
-    except GeosegError as error:
-        return error
 
 
 @dataclass
 class _Window:
     """The blocks in flight: a new one goes out for each that comes back."""
 
-    client: Client
     job: Job
+    crew: Crew
+    tries: int
     pending: Iterator[Block]
-    sent: dict[str, Block] = field(default_factory=dict)
-    """The blocks in flight, by the key of their task."""
+    receipts: dict[str, int]
+    step: Step
+    sent: dict[Future[Receipt | GeosegError], Block] = field(default_factory=dict)
+    attempts: Counter[str] = field(default_factory=Counter)
+    suspects: list[Block] = field(default_factory=list)
+    """Blocks with one try left: they may have brought down others beside them, or been brought down."""
+    failed: dict[str, BaseException] = field(default_factory=dict)
 
-    def submit(self, block: Block) -> Future[Answer]:
-        place = (str(self.job.file), block.row, block.col)
-        future: Future[Answer] = self.client.submit(attempt_block, *place, pure=False)
-        self.sent[str(future.key)] = block
-        return future
+    def run(self) -> dict[str, BaseException]:
+        """Empty the window; returns the blocks given up, with their last error."""
+        self._send(islice(self.pending, self.crew.threads * IN_FLIGHT))
+        while self.sent:
+            for future in self._returned():
+                self._take(self.sent.pop(future), future)
+                if not self._hopeless:
+                    self._send(islice(self.pending, 1))
+            if not self.sent and self.suspects and not self._hopeless:
+                self._send([self.suspects.pop()])
+        return self.failed
 
-    def first(self) -> list[Future[Answer]]:
-        slots = max(1, sum(self.client.nthreads().values())) * IN_FLIGHT
-        return self.more(slots)
+    def _send(self, blocks: Iterator[Block] | list[Block]) -> None:
+        for block in blocks:
+            place = (str(self.job.file), block.row, block.col)
+            self.sent[self.crew.submit(attempt_block, *place, self.crew.lanes)] = block
 
-    def more(self, count: int = 1) -> list[Future[Answer]]:
-        return [self.submit(block) for block in islice(self.pending, count)]
+    def _returned(self) -> set[Future[Receipt | GeosegError]]:
+        """The futures that are done, at least one."""
+        while True:
+            done, _ = wait(self.sent, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            if done:
+                return done
+            if not self.crew.alive():
+                self._give_up()
 
-    def back(self, future: Future[Answer]) -> Block:
-        return self.sent.pop(str(future.key))
+    def _give_up(self) -> None:
+        block = next(iter(self.sent.values()))
+        raise BlockError(
+            f"the Dask scheduler went away while {block.id} was predicted; start it again and run "
+            "the same command: finished blocks are kept"
+        )
 
-
-def _run(
-    window: _Window, tries: int, receipts: dict[str, int], step: Step
-) -> dict[str, BaseException]:
-    """Empty the window; returns the blocks given up, with their last error."""
-    from distributed import as_completed  # noqa: PLC0415
-
-    attempts: Counter[str] = Counter()
-    failed: dict[str, BaseException] = {}
-    flight = as_completed(window.first())
-    for future in flight:
-        block = window.back(future)
+    def _take(self, block: Block, future: Future[Receipt | GeosegError]) -> None:
         if future.cancelled():
-            raise BlockError(
-                f"the Dask scheduler went away while {block.id} was predicted; start it again and "
-                "run the same command: finished blocks are kept"
-            )
-        attempts[block.id] += 1
+            self.sent[future] = block
+            self._give_up()
+        self.attempts[block.id] += 1
         answer = future.exception() or future.result()
         if isinstance(answer, Receipt):
-            receipts[block.id] = answer.pixels
-            step.advance(note=block.id)
-        elif isinstance(answer, GeosegError) or attempts[block.id] >= tries:
-            failed[block.id] = answer
+            self.receipts[block.id] = answer.pixels
+            self.step.advance(note=block.id)
+        elif isinstance(answer, GeosegError) or self.attempts[block.id] >= self.tries:
+            self.failed[block.id] = answer
+        elif self.attempts[block.id] == self.tries - 1:
+            self.suspects.append(block)
         else:
-            flight.add(window.submit(block))
-            continue
-        flight.update(window.more())
-    return failed
+            self._send([block])
+
+    @property
+    def _hopeless(self) -> bool:
+        return any(isinstance(error, HOPELESS) for error in self.failed.values())
 
 
-def _finished(job: Job) -> dict[str, int]:
-    """Pixels of each block that already has a receipt."""
-    receipts = (read_receipt(job, block) for block in job.plan)
-    return {receipt.id: receipt.pixels for receipt in receipts if receipt}
+def _explain(
+    failed: dict[str, BaseException], job: Job
+) -> tuple[GeosegError, BaseException | None]:
+    """One error for all blocks given up, and what it comes from.
 
-
-def _unfinished(job: Job, receipts: dict[str, int]) -> Iterator[Block]:
-    done = frozenset(receipts)
-    return (block for block in job.plan if block.id not in done)
-
-
-def _explain(failed: dict[str, BaseException], job: Job) -> GeosegError:
-    """One error for all blocks given up; a user's mistake keeps its own message and class."""
-    name, error = next(iter(failed.items()))
+    A user's mistake keeps its own message and class, and has no cause that a user would care for.
+    """
+    named = sorted(failed.items(), key=lambda item: not isinstance(item[1], HOPELESS))
+    name, error = named[0]
     others = f" ({len(failed) - 1} more blocks failed)" if len(failed) > 1 else ""
     if isinstance(error, GeosegError):
-        return type(error)(f"block {name}: {error}{others}")
-    return BlockError(
+        return type(error)(f"block {name}: {error}{others}"), None
+    explained = BlockError(
         f"block {name} failed again and again: {type(error).__name__}: {error}{others}. The other "
         f"blocks of {job.folder} are finished and kept; mend the cause and run the same command."
     )
+    return explained, error

@@ -1,60 +1,115 @@
-"""From patches to a block: each pixel from the core of its one patch, then a class and a confidence."""
+"""From patches to a block: each pixel from the patches that keep it, then a class and a confidence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from geoseg.errors import ModelError
 from geoseg.grid import Window
 from geoseg.legend import NODATA, Legend
-from geoseg.tiling import Lattice
+from geoseg.tiling import Lattice, Patch
 
-Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""``float32[N, C, h, w]`` to class probabilities ``float32[N, K, h, w]``."""
+Forward = Callable[[Sequence[Window]], Tensor]
+"""Windows of one shape to their class probabilities ``float32[N, K, h, w]``."""
 
 
+@torch.inference_mode()
 def stitch(
-    features: NDArray[np.float32], extent: Window, core: Window, lattice: Lattice, forward: Forward
-) -> NDArray[np.float32]:
-    """Probabilities ``float32[K, h, w]`` of ``core`` from features ``float32[C, H, W]`` of ``extent``.
+    core: Window, lattice: Lattice, patches: Sequence[Patch], forward: Forward, batch: int = 1
+) -> Tensor:
+    """Class probabilities ``float32[K, h, w]`` of ``core`` from its ``patches``.
 
-    ``extent`` is ``core`` with the lattice's margin, clipped at the grid's border. Patches go through
-    the network one at a time: a batch would group them by block, and some kernels round otherwise
-    for another batch size, which would let the block size into the map.
+    What no patch keeps stays 0. On a CPU patches go through the network one at a time (``batch`` 1):
+    a batch would group them by block, and some kernels round otherwise for another batch size,
+    which would let the block size into the map.
     """
-    result: NDArray[np.float32] | None = None
-    for patch in lattice.patches(core):
-        rows, cols = patch.extent.within(extent)
-        probabilities = forward(features[np.newaxis, :, rows, cols])[0]
+    result: Tensor | None = None
+    for group in _batches(patches, batch):
+        found = forward([patch.extent for patch in group])
         if result is None:
-            result = np.empty((len(probabilities), *core.shape), dtype=np.float32)
-        rows, cols = patch.core.within(patch.extent)
-        target = patch.core.within(core)
-        result[:, *target] = probabilities[:, rows, cols]
+            result = found.new_zeros((found.shape[1], *core.shape))
+        for patch, probabilities in zip(group, found, strict=True):
+            _keep(result, core, lattice, patch, probabilities)
     if result is None:
-        raise ValueError(f"{core} holds no patch core")
+        raise ValueError(f"{core} has no patch")
     return result
 
 
-def decide(
-    probabilities: NDArray[np.float32], mapped: NDArray[np.bool_], legend: Legend
-) -> NDArray[np.uint8]:
-    """Class code and confidence, ``uint8[2, H, W]``, from ``float32[K, H, W]``.
+def _batches(patches: Sequence[Patch], most: int) -> Iterator[list[Patch]]:
+    """Neighbouring patches of one shape, at most ``most`` together."""
+    for _, alike in groupby(patches, key=lambda patch: patch.extent.shape):
+        group = list(alike)
+        yield from (group[i : i + most] for i in range(0, len(group), most))
 
-    Confidence is the winner's probability in percent, rounded down, so that 100 means certain;
-    both are ``NODATA`` where ``mapped`` is false. Ties go to the class first in the legend. Raises
-    ``ModelError`` where a mapped pixel's probabilities are no numbers: that is no class.
+
+def _keep(
+    result: Tensor, core: Window, lattice: Lattice, patch: Patch, probabilities: Tensor
+) -> None:
+    """Add what a patch is kept for to the block's probabilities."""
+    kept = patch.kept.clip(core)
+    if not kept.size:
+        return
+    part = probabilities[:, *kept.within(patch.extent)]
+    target = result[:, *kept.within(core)]
+    if not lattice.blend:
+        target.copy_(part)
+        return
+    rows = _ramp(patch.core.row, patch.core.row_stop, lattice.height, lattice.blend)
+    cols = _ramp(patch.core.col, patch.core.col_stop, lattice.width, lattice.blend)
+    inside_rows, inside_cols = kept.within(patch.kept)
+    weight = np.outer(rows[inside_rows], cols[inside_cols])
+    target.add_(part * torch.from_numpy(weight).to(part))
+
+
+@lru_cache(maxsize=64)
+def _ramp(start: int, stop: int, size: int, blend: int) -> NDArray[np.float32]:
+    """Weight of a patch along one axis of what it keeps, ``float32[n]``, above 0 everywhere.
+
+    Half a Hann window on each side where there is a neighbour; there both weights sum to 1, so
+    that nothing has to be divided by their sum (J. von Hann's window, as in Harris 1978,
+    doi:10.1109/PROC.1978.10837).
     """
-    winner = probabilities.argmax(axis=0)
-    share = np.take_along_axis(probabilities, winner[np.newaxis], axis=0)[0]
-    if np.isnan(share[mapped]).any():
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(2 * blend) + 0.5) / (2 * blend))
+    before, after = min(blend, start), min(blend, size - stop)
+    weight = np.ones(stop - start + before + after)
+    if before:
+        weight[: 2 * blend] *= rise[: len(weight)]
+    if after:
+        falling = rise[::-1]
+        weight[-(blend + after) :] *= falling[: blend + after]
+    return weight.astype(np.float32)
+
+
+def decide(
+    probabilities: Tensor, mapped: NDArray[np.bool_], legend: Legend, every: bool = False
+) -> NDArray[np.uint8]:
+    """Class code and confidence, ``uint8[2, H, W]``, from ``float32[K, H, W]``, on its device.
+
+    Confidence is the winner's probability in percent, rounded down, so that 100 means certain; with
+    ``every``, the percent of each class follow. All are ``NODATA`` where ``mapped`` is false. Ties
+    go to the class first in the legend. Raises ``ModelError`` where a mapped pixel's probabilities
+    are no numbers: that is no class.
+    """
+    share, winner = probabilities.max(dim=0)
+    inside = torch.from_numpy(mapped).to(share.device)
+    if bool((share.isnan() & inside).any()):
         raise ModelError(
             "the network gives no number for some pixels; its weights or its normalization are "
             "damaged, or the imagery holds values far beyond what it was trained on"
         )
-    result = np.stack([legend.to_codes(winner), (share * 100).astype(np.uint8)])
+    codes = legend.to_codes(winner.to(torch.uint8).cpu().numpy())
+    shares = share.unsqueeze(0)
+    if every:
+        shares = torch.cat([shares, probabilities])
+    # Blended or averaged, a sum of certain votes may round to a hair above 1.
+    percent = (shares * 100).clamp_(0, 100).to(torch.uint8).cpu().numpy()
+    result = np.concatenate([codes[np.newaxis], percent])
     result[:, ~mapped] = NODATA
     return result

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geoseg.grid import Window
 from geoseg.imagery.scenes import Scene
 from geoseg.io import rasters
+from geoseg.io.open_rasters import Read
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +31,33 @@ class Cube:
         return np.asarray(self.valid.any(axis=0))
 
 
-def read_cube(scenes: Sequence[Scene], window: Window) -> Cube:
-    """Read a window that lies on the scenes' grid. Raises ``RasterError`` naming a damaged file."""
-    dates = [_read_scene(scene, window) for scene in scenes]
-    return Cube(np.stack([values for values, _ in dates]), np.stack([valid for _, valid in dates]))
+def read_cube(scenes: Sequence[Scene], window: Window, read: Read = rasters.read) -> Cube:
+    """Read a window that lies on the scenes' grid. Raises ``RasterError`` naming a damaged file.
+
+    ``read`` is for a caller that keeps the files open between windows.
+    """
+    values, valid = _read_scene(scenes[0], window, read)
+    all_values = np.empty((len(scenes), *values.shape), dtype=values.dtype)
+    all_valid = np.empty((len(scenes), *valid.shape), dtype=bool)
+    for number, scene in enumerate(scenes):
+        if number:
+            values, valid = _read_scene(scene, window, read)
+        if not np.can_cast(values.dtype, all_values.dtype):
+            all_values = all_values.astype(np.result_type(values, all_values))
+        all_values[number], all_valid[number] = values, valid
+    return Cube(all_values, all_valid)
 
 
-def _read_scene(scene: Scene, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _read_scene(scene: Scene, window: Window, read: Read) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Values ``[C, H, W]`` and validity ``[H, W]`` of one date."""
     parts, valid = [], np.ones(window.shape, dtype=bool)
     # Neighbouring bands of one file in one read: a tile is then decoded once, not once per band.
     for path, assets in groupby(scene.assets, key=lambda asset: asset.path):
         numbers = [asset.number for asset in assets]
-        values, present = rasters.read(path, numbers, window, scene.nodata)
+        values, present = read(path, numbers, window, scene.nodata)
         parts.append(values)
         valid &= present
     if scene.mask:
-        mask, present = rasters.read(scene.mask.path, [1], window)
+        mask, present = read(scene.mask.path, [1], window, None)
         valid &= present & ~np.isin(mask[0], scene.mask.invalid)
-    return np.concatenate(parts), valid
+    return parts[0] if len(parts) == 1 else np.concatenate(parts), valid

@@ -67,8 +67,39 @@ def parse(content: Mapping[str, Any], base: Path, source: str) -> RunConfig:
     try:
         return RunConfig.model_validate(content, context={"base": base})
     except ValidationError as error:
-        lines = [_line(problem) for problem in error.errors()]
+        lines = [_line(problem) for problem in _merged(error)]
         raise ConfigError(f"{source}: " + "\n  ".join(lines)) from None
+
+
+def _merged(error: ValidationError) -> list[dict[str, Any]]:
+    """The problems, one per key: a key that may be a number or a word fails once for each."""
+    merged: dict[tuple[str | int, ...], dict[str, Any]] = {}
+    for problem in error.errors():
+        place = _without_kinds(problem["loc"])
+        if place in merged:
+            merged[place]["msg"] += f", or: {problem['msg']}"
+        else:
+            merged[place] = {**problem, "loc": place}
+    return list(merged.values())
+
+
+def _without_kinds(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """A place without what pydantic adds to it: the kind of value it tried (``literal['auto']``)."""
+    section: type[BaseModel] | None = RunConfig
+    for number, part in enumerate(location):
+        if isinstance(part, int):
+            continue
+        fields = {} if section is None else _fields(section)
+        if part not in fields:
+            known = section is not None
+            return location[: number + known] if known else location[:number]
+        section = _section_of(fields[part].annotation)
+    return location
+
+
+def _fields(section: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a section by the keys that a config names them with."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _line(problem: Mapping[str, Any]) -> str:
@@ -91,9 +122,9 @@ def _keys_at(location: tuple[str | int, ...]) -> Iterator[str]:
     section: type[BaseModel] | None = RunConfig
     for part in location:
         if section and isinstance(part, str):
-            section = _section_of(section.model_fields[part].annotation)
+            section = _section_of(_fields(section)[part].annotation)
     if section:
-        yield from section.model_fields
+        yield from _fields(section)
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:

@@ -36,6 +36,12 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def remove_torn(folder: Path) -> None:
+    """Remove what writers that were killed left behind in a folder that nobody writes to now."""
+    for path in folder.glob(".*.part*"):
+        path.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     """Flush to the device: a rename may reach it before the bytes it names."""
     with path.open("rb") as handle:
@@ -100,7 +106,7 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def identity(path: Path) -> list[Any]:
+def identity(path: Path) -> tuple[str, int, int]:
     """What tells one version of an input file from another: name, size, mtime (ns)."""
     status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    return str(path.resolve()), status.st_size, status.st_mtime_ns

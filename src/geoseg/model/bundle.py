@@ -14,6 +14,7 @@ from geoseg.config import ClassEntry, make_legend
 from geoseg.errors import ConfigError, ModelError
 from geoseg.io import files
 from geoseg.legend import Legend
+from geoseg.model.context import Context
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.normalization import Normalization
 
@@ -39,6 +40,8 @@ class ModelCard(BaseModel):
     normalization: Normalization
     classes: tuple[ClassEntry, ...]
     """The legend in model-index order."""
+    context: Context | None = None
+    """How far the network looks; None in bundles that older versions wrote."""
     training: dict[str, Any] = {}
     """Files, labelled pixels per class and part, settings."""
     metrics: dict[str, Any] = {}
@@ -76,14 +79,19 @@ def class_entries(legend: Legend) -> tuple[ClassEntry, ...]:
 
 
 def save(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
-    """Write a bundle; returns the card as written, with the checksum of the weights."""
+    """Write a bundle; returns the card as written: with the checksum of the weights and, unless it
+    has one, with the network's ``context``."""
     from safetensors.torch import save_file  # noqa: PLC0415
 
     (folder / CARD).unlink(missing_ok=True)
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     with files.replacing(folder / WEIGHTS) as part:
         save_file(state, part)
-    card = card.model_copy(update={"weights_sha256": files.sha256(folder / WEIGHTS)})
+    found = {
+        "weights_sha256": files.sha256(folder / WEIGHTS),
+        "context": card.context or Context.of(network, card.network),
+    }
+    card = card.model_copy(update=found)
     files.write_json(folder / CARD, card.model_dump(mode="json"))
     return card
 

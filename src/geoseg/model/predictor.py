@@ -1,76 +1,85 @@
-"""Probabilities from features: one network, ready on its device."""
+"""Probabilities from network input: one network, ready on its device."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.model.bundle import ModelCard, identify, load
 from geoseg.model.memory import keep_memory
+from geoseg.model.precision import Precision, autocast
 
-
-def pad_to_stride(features: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
-    """Reflect rows and columns onto the bottom and right until both are multiples of ``stride``.
-
-    At most ``stride - 1`` pixels, whatever the size: numpy reflects again and again where the array
-    is smaller than the padding (torch refuses).
-    """
-    height, width = features.shape[-2:]
-    pads = [(0, 0)] * (features.ndim - 2) + [(0, -height % stride), (0, -width % stride)]
-    return np.pad(features, pads, mode="reflect") if any(p for _, p in pads) else features
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+"""Axes turned over: fields have no up or left, so each view is as good as the first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A network in evaluation mode, its stride and its number format."""
+    """A network in evaluation mode, on its device."""
 
     network: nn.Module
     stride: int
-    precision: Literal["fp32", "bf16"] = "fp32"
-    device: str = "cpu"
+    precision: Precision = "fp32"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    flips: bool = False
+    """Average over the four views of ``FLIPS`` (test-time augmentation): four times the work."""
 
     @torch.inference_mode()
-    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Class probabilities ``float32[N, K, h, w]`` of ``float32[N, C, h, w]``; sum over K is 1.
+    def probabilities(self, batch: Tensor) -> Tensor:
+        """Class probabilities ``float32[N, K, H, W]`` of ``[N, C, H, W]``; the sum over K is 1.
 
-        Any height and width: the features are padded to the stride and the result cut back.
+        H and W are multiples of ``stride``. Where the device has no memory for the batch it goes
+        through in halves; raises ``ModelError`` where there is none for a single patch.
         """
-        height, width = features.shape[-2:]
-        batch = torch.from_numpy(np.ascontiguousarray(pad_to_stride(features, self.stride)))
-        batch = batch.to(self.device, memory_format=torch.channels_last)
-        with self._autocast():
+        try:
+            return self._views(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise ModelError(
+                    f"{self.device} has no memory for one patch of {batch.shape[-1]} x "
+                    f"{batch.shape[-2]} pixels; choose a smaller predict.core"
+                ) from None
+        torch.cuda.empty_cache()
+        half = len(batch) // 2
+        return torch.cat([self.probabilities(batch[:half]), self.probabilities(batch[half:])])
+
+    def _views(self, batch: Tensor) -> Tensor:
+        if not self.flips:
+            return self._once(batch)
+        views = [self._once(batch.flip(axes)).flip(axes) for axes in FLIPS]
+        return torch.stack(views).mean(dim=0)
+
+    def _once(self, batch: Tensor) -> Tensor:
+        with autocast(self.device, self.precision):
             logits = self.network(batch)
-        result: NDArray[np.float32] = torch.softmax(logits.float(), dim=1).cpu().numpy()
-        return result[..., :height, :width]
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
+        # In float32: a sum of exponentials loses too much in bf16.
+        return torch.softmax(logits.float(), dim=1)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def load_predictor(
-    folder: Path, bundle_sha256: str, precision: Literal["fp32", "bf16"]
+    folder: Path, bundle_sha256: str, precision: Precision, device: str, flips: bool = False
 ) -> tuple[ModelCard, Predictor]:
     """Card and predictor of a bundle, loaded once per process.
 
     ``bundle_sha256`` (see ``identify``) is part of the cache key: a retrained model in the same
-    folder is another. Raises ``ModelError`` where the bundle is not the one asked for.
+    folder is another. Raises ``ModelError`` where the bundle is not the one asked for, or where the
+    device is not there.
     """
     if identify(folder) != bundle_sha256:
         raise ModelError(f"{folder} changed while the run was under way; start the run again")
-    card, network = load(folder)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            "the run was planned on a CUDA device and this worker has none; workers of one run need "
+            "the same kind of device, or the map would be of two kinds"
+        )
     keep_memory()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = network.to(device).to(memory_format=torch.channels_last)
-    return card, Predictor(network, card.network.stride, precision, device)
+    card, network = load(folder)
+    place = torch.device(device)
+    network = network.to(place).to(memory_format=torch.channels_last)
+    return card, Predictor(network, card.network.stride, precision, place, flips)

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from geoseg.config import RunConfig
+from geoseg.engine.ensemble import load_cards
+from geoseg.engine.planning import make_lattice
+from geoseg.engine.sizing import block_that_pays
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
 from geoseg.imagery.inspect import Inspection, inspect_raster
@@ -14,7 +18,7 @@ from geoseg.imagery.scenes import Scene, select
 from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs
 from geoseg.legend import Legend
-from geoseg.model.bundle import load_card
+from geoseg.model.bundle import ModelCard
 from geoseg.operations.run import require_fit
 from geoseg.tiling import Lattice, Plan
 
@@ -60,22 +64,39 @@ def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
     config = configs.load(path)
     scenes = select(config.imagery)
     require_fit(config, scenes)
-    card = load_card(config.model.bundle) if config.model.bundle else None
+    cards = load_cards(config.model.named)
+    card = cards[0] if cards else None
     grid = scenes[0].grid
     legend = card.legend if card else config.make_legend()
     labels = open_labels(config.labels, grid, legend) if config.labels else None
-    p = config.predict
-    stride = card.network.stride if card else 2**config.model.depth
-    plan = Plan(Lattice(grid.height, grid.width, p.core, p.margin, stride), p.block)
+    blocks = _blocks(config, cards, grid)
     counts = survey(scenes, labels, len(legend), progress)
     yield f"{path}: {config.title or config.name}"
     yield from _grid_lines(grid)
     yield from _scene_lines(scenes, counts)
     if labels:
         yield from _label_lines(labels.path, legend, counts)
-    yield f"  blocks      {len(plan)} of {p.block} px, cores of {p.core} px, margin {p.margin} px"
+    yield f"  blocks      {blocks}"
     for note in _run_notes(scenes, legend, counts):
         yield f"  note: {note}"
+
+
+def _blocks(config: RunConfig, cards: tuple[ModelCard, ...], grid: Grid) -> str:
+    """The lattice as the config gives it; raises ``ConfigError`` where it is impossible.
+
+    What is left open is decided with the model and the workers at hand.
+    """
+    wanted = config.predict
+    if cards:
+        lattice = make_lattice(wanted, cards, grid.height, grid.width)
+        margin = f"{lattice.margin} px"
+    else:
+        known = 0 if wanted.margin == "auto" else wanted.margin
+        lattice = Lattice(grid.height, grid.width, wanted.core, known, 2**config.model.depth)
+        margin = "as the model needs" if wanted.margin == "auto" else f"{known} px"
+    block = block_that_pays(wanted.core) if wanted.block == "auto" else wanted.block
+    plan = Plan(lattice, block)
+    return f"{len(plan)} of {block} px, cores of {wanted.core} px, margin {margin}"
 
 
 def _scene_lines(scenes: tuple[Scene, ...], counts: Survey) -> Iterator[str]:

@@ -12,29 +12,45 @@ from pathlib import Path
 from geoseg import __version__
 from geoseg.model.bundle import load_card
 from geoseg.operations.preview import headline
+from geoseg.operations.quality import map_quality
 from geoseg.operations.run import Record, Run
 from geoseg.product.areas import area_table
 from geoseg.product.quicklook import write_quicklook
 from geoseg.product.report import write_report
 
 STEPS = ("select", "train", "predict", "stitch", "vectorize", "evaluate", "report")
+PLAN = (
+    "blocks",
+    "resumed",
+    "core",
+    "margin",
+    "block",
+    "workers",
+    "precision",
+    "backend",
+    "agreement",
+)
 LIBRARIES = ("torch", "segmentation-models-pytorch", "rasterio", "dask", "prefect", "numpy")
 
 
 def write_reports(run: Run) -> Record:
-    """Write quicklook, ``report.html`` and ``report.json``; the record holds the table of areas."""
+    """Write quicklook, ``report.html`` and ``report.json``.
+
+    The record holds the table of areas and the quality of the map.
+    """
     with run.step("report") as record:
         folder = run.folder
         title = run.config.title or run.config.name
         write_quicklook(folder.class_map, run.legend, folder.quicklook, title)
         areas = area_table(folder.class_map, folder.confidence, run.legend)
         record["areas"] = [asdict(row) for row in areas]
-        write_report(_content(run, record["areas"]), folder.root, folder.quicklook)
+        record["quality"] = map_quality(run, sum(row.pixels for row in areas))
+        write_report(_content(run, record), folder.root, folder.quicklook)
     return record
 
 
-def _content(run: Run, areas: list[Record]) -> Record:
-    """Everything the report tells, in the order of ``report.json``."""
+def _content(run: Run, found: Record) -> Record:
+    """Everything the report tells, in the order of ``report.json``; ``found``: areas, quality."""
     card = load_card(run.bundle).model_dump(mode="json")
     history = card.pop("history")
     evaluation, predicted = run.recorded("evaluate"), run.recorded("predict")
@@ -47,16 +63,14 @@ def _content(run: Run, areas: list[Record]) -> Record:
         "grid": _grid(run),
         "outputs": _outputs(run),
         "inputs": run.recorded("select")["inputs"],
-        "areas": areas,
-        "nodata_pixels": grid.window.size - sum(row["pixels"] for row in areas),
+        "areas": found["areas"],
+        "nodata_pixels": grid.window.size - sum(row["pixels"] for row in found["areas"]),
+        "quality": found["quality"],
         "polygons": run.recorded("vectorize").get("polygons"),
         "scores": {"unseen": evaluation["unseen"]} if "unseen" in evaluation else {},
         "baselines": _baselines(evaluation),
         "model": {"card": card, "history": history},
-        "plan": {
-            key: predicted.get(key)
-            for key in ("blocks", "resumed", "core", "margin", "block", "workers", "precision")
-        },
+        "plan": {key: predicted[key] for key in PLAN if key in predicted},
         "seconds": _seconds(run),
         "versions": {"python": platform.python_version(), **{n: version(n) for n in LIBRARIES}},
         "config": run.config.model_dump(mode="json", exclude_defaults=True),

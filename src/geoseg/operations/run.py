@@ -25,8 +25,8 @@ Record = dict[str, Any]
 def require_fit(config: RunConfig, scenes: tuple[Scene, ...]) -> None:
     """The model named and the truth must fit the imagery: ``ModelError``, ``GridMismatchError``."""
     first = str(scenes[0].files[0])
-    if config.model.bundle:
-        load_card(config.model.bundle).require(scenes[0].bands, len(scenes), first)
+    for bundle in config.model.named:
+        load_card(bundle).require(scenes[0].bands, len(scenes), first)
     if config.truth:
         grid = rasters.describe(config.truth).grid
         scenes[0].grid.require(grid, first, str(config.truth))
@@ -48,6 +48,11 @@ class RunFolder:
     def confidence(self) -> Path:
         """Confidence in percent, a cloud-optimized GeoTIFF."""
         return self.root / f"{self.name}_confidence.tif"
+
+    @property
+    def probabilities(self) -> Path:
+        """Percent per class, a cloud-optimized GeoTIFF with a band each, where it is wanted."""
+        return self.root / f"{self.name}_probabilities.tif"
 
     @property
     def polygons(self) -> Path:
@@ -103,15 +108,20 @@ class Run:
         return select(self.config.imagery)
 
     @property
+    def bundles(self) -> tuple[Path, ...]:
+        """The models the map is made with; their votes are averaged."""
+        return self.config.model.named or (self.folder.model,)
+
+    @property
     def bundle(self) -> Path:
-        """The model the map is made with."""
-        return self.config.model.bundle or self.folder.model
+        """The model, the first where several vote."""
+        return self.bundles[0]
 
     @cached_property
     def legend(self) -> Legend:
         """The legend of the model where one is named, else of the config."""
-        if self.config.model.bundle:
-            return load_card(self.config.model.bundle).legend
+        if self.config.model.named:
+            return load_card(self.bundle).legend
         return self.config.make_legend()
 
     @contextmanager

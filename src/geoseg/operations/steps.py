@@ -6,16 +6,11 @@ simply run again: training is skipped where its bundle is finished, blocks where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg import __version__
-from geoseg.config import RunConfig
-from geoseg.engine.block import part_path, read_receipt
-from geoseg.engine.cluster import ClusterSettings, connect
-from geoseg.engine.job import Job, JobSettings, create_job
-from geoseg.engine.predict import Outcome, predict_here, predict_on
-from geoseg.errors import BlockError, EmptySelectionError, OutputError
+from geoseg.engine.cluster import ClusterSettings, check
+from geoseg.errors import OutputError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels, open_labels
 from geoseg.io import files
@@ -27,28 +22,15 @@ from geoseg.learning.train import TrainingRequest, train
 from geoseg.model.bundle import load_card
 from geoseg.operations.run import Record, Run, require_fit
 from geoseg.product.polygons import vectorize
-from geoseg.product.raster import mosaic, read_legend
+from geoseg.product.raster import read_legend
 
 
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """Where blocks are predicted: a running scheduler, processes started here, or neither."""
-
-    processes: int = 0
-    """Processes to start here; 0: predict in this process."""
-    scheduler: str = ""
-
-    @classmethod
-    def of(cls, config: RunConfig, scheduler: str) -> Workers:
-        """What a config asks for; ``scheduler`` wins where it is not empty."""
-        return cls(config.cluster.processes, scheduler or config.cluster.address or "")
-
-
-def select_scenes(run: Run) -> Record:
-    """Open the season's scenes and check that they, the labels and the model fit together."""
+def select_scenes(run: Run, scheduler: str = "") -> Record:
+    """Open the season's scenes and check that they, the labels, the model and the cluster fit."""
     with run.step("select") as record:
         scenes = run.scenes
         require_fit(run.config, scenes)
+        check(ClusterSettings.of(run.config.cluster, scheduler=scheduler))
         if run.config.labels:
             _labels(run)
         record["inputs"] = [
@@ -65,8 +47,8 @@ def select_scenes(run: Run) -> Record:
 
 def train_model(run: Run) -> Record:
     """Train a model into the run's folder, unless the config names one or it is there already."""
-    if run.config.model.bundle:
-        return {"bundle": str(run.config.model.bundle), "trained": False}
+    if run.config.model.named:
+        return {"bundle": str(run.bundle), "trained": False}
     fingerprint = _training_fingerprint(run)
     if _trained(run, fingerprint):
         run.progress.say(f"train: {run.folder.model} is finished for this input; using it")
@@ -111,73 +93,6 @@ def _labels(run: Run) -> Labels:
 
 def _split(run: Run, labels: Labels) -> Split:
     return plan_split(labels, run.scenes[0].grid, len(run.legend), run.config.split)
-
-
-def predict_blocks(run: Run, workers: Workers) -> Record:
-    """Plan the blocks and predict those that have no receipt yet."""
-    with run.step("predict") as record:
-        job = _job(run)
-        outcome = _predict(job, workers, run)
-        if not outcome.pixels:
-            raise EmptySelectionError(
-                f"{run.scenes[0].files[0]} and the other dates: no pixel has data on any date, so "
-                "there is nothing to map; check 'imagery.nodata' and the masks with 'geoseg inspect'"
-            )
-        record.update(
-            blocks=outcome.blocks,
-            resumed=outcome.resumed,
-            pixels=outcome.pixels,
-            core=job.core,
-            margin=job.margin,
-            block=job.block,
-            workers=workers.scheduler or workers.processes,
-            precision=job.precision,
-            job=str(job.file),
-            fingerprint=job.fingerprint,
-        )
-    return record
-
-
-def _job(run: Run) -> Job:
-    p = run.config.predict
-    settings = JobSettings(
-        run.config.imagery,
-        run.bundle,
-        p.core,
-        p.margin,
-        p.block,
-        p.precision,
-        run.config.cluster.threads,
-    )
-    return create_job(settings, run.scenes, run.folder.work)
-
-
-def _predict(job: Job, workers: Workers, run: Run) -> Outcome:
-    if not workers.scheduler and not workers.processes:
-        return predict_here(job, run.progress)
-    settings = ClusterSettings(workers.scheduler or None, workers.processes)
-    with connect(settings) as client:
-        return predict_on(client, job, run.config.predict.tries, run.progress)
-
-
-def finish_map(run: Run) -> Record:
-    """Stitch the blocks into the class and the confidence raster.
-
-    Raises ``BlockError`` where a block is missing: a map with holes is not published.
-    """
-    with run.step("stitch") as record:
-        job = _job(run)
-        missing = [block.id for block in job.plan if not read_receipt(job, block)]
-        if missing:
-            raise BlockError(
-                f"{job.folder}: {len(missing)} of {len(job.plan)} blocks are not predicted "
-                f"({missing[0]}, ...); run predict again, it resumes"
-            )
-        parts = ((block.core, part_path(job.folder, block)) for block in job.plan)
-        paths = run.folder.class_map, run.folder.confidence
-        mosaic(parts, run.scenes[0].grid, run.legend, *paths, run.progress)
-        record["outputs"] = [path.name for path in paths]
-    return record
 
 
 def vectorize_map(run: Run) -> Record:

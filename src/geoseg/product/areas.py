@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import RasterError
 from geoseg.grid import Grid, Window
-from geoseg.io import rasters
+from geoseg.io import geotiffs, rasters
 from geoseg.legend import NODATA, Legend
 
 _SQUARE_METRES = 10_000.0
@@ -118,7 +118,7 @@ def area_table(class_path: Path, confidence_path: Path, legend: Legend) -> tuple
     grid = map_grid(class_path, confidence_path)
     hectares = pixel_area(grid)
     pixels, certainty, area = np.zeros(256, np.int64), np.zeros(256, np.int64), np.zeros(256)
-    for window in grid.windows(rasters.TILE):
+    for window in grid.windows(geotiffs.TILE):
         codes, confidence = read_strip(class_path, confidence_path, window)
         rows = _count_by_row(codes)
         pixels += rows.sum(axis=0)

@@ -15,7 +15,7 @@ import numpy as np
 
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
-from geoseg.io import rasters
+from geoseg.io import geotiffs
 from geoseg.io.vectors import PolygonWriter, create_polygons
 from geoseg.legend import Legend
 from geoseg.product.areas import check_codes, map_grid, pixel_area, read_strip
@@ -26,7 +26,7 @@ from geoseg.product.style import polygon_style
 LAYER = "crops"
 """Name of the layer in the GeoPackage."""
 
-STRIP = rasters.TILE
+STRIP = geotiffs.TILE
 """Rows read at a time: a row of tiles. It bounds the memory and changes no polygon."""
 
 _BATCH = 500_000

@@ -8,9 +8,11 @@ trace.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from geoseg.errors import RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
-from geoseg.io import files, rasters
+from geoseg.io import files, geotiffs, rasters
 from geoseg.legend import NODATA, Legend
 from geoseg.product import style
 from geoseg.product.style import read_legend
@@ -30,46 +32,73 @@ Part = tuple[Window, Path]
 
 
 def mosaic(
-    parts: Iterable[Part],
-    grid: Grid,
-    legend: Legend,
-    class_path: Path,
-    confidence_path: Path,
-    progress: Progress,
+    parts: Sequence[Part], grid: Grid, legend: Legend, paths: Sequence[Path], progress: Progress
 ) -> None:
     """Write the class and the confidence raster, cloud-optimized, with their style files.
 
-    Each part holds codes in band 1 and confidence in percent in band 2, 255 for nodata in both.
-    Pixels that no part covers become nodata. One part is in memory at a time. The class raster has
+    ``paths`` are those of the class and the confidence raster and, where it is wanted, of the one
+    with the percent of each class. Each part holds codes in band 1, confidence in percent in band 2
+    and then the percent of each class, 255 for nodata in all. Pixels that no part covers become
+    nodata. One part is in memory at a time. The class raster has
     the legend's colours, names (``.aux.xml``), QGIS style (``.qml``) and itself (``GEOSEG_LEGEND``).
     Raises ``RasterError`` for a damaged part, ``OutputError`` where there is no room.
     """
-    ordered = list(parts)
-    with _temporary(class_path) as codes, _temporary(confidence_path) as confidence:
-        with progress.start("mosaic", len(ordered), "blocks") as step, ExitStack() as stack:
-            class_raster = stack.enter_context(rasters.create(codes, grid, _class_spec(legend)))
-            percent = stack.enter_context(rasters.create(confidence, grid, _CONFIDENCE))
-            for window, path in ordered:
-                values = _read_part(window, path)
-                class_raster.write(values[0], window)
-                percent.write(values[1], window)
-                step.advance()
-        rasters.to_cog(confidence, confidence_path, "average")
-        rasters.to_cog(codes, class_path, "mode")
-    _write_side_files(legend, class_path, confidence_path)
+    layers = _layers(legend)[: len(paths)]
+    with ExitStack() as stack:
+        plain = [stack.enter_context(_temporary(path)) for path in paths]
+        _gather(parts, grid, list(zip(plain, layers, strict=True)), progress)
+        # The class raster last: where it is, the others are too.
+        for source, path, layer in reversed(list(zip(plain, paths, layers, strict=True))):
+            geotiffs.to_cog(source, path, layer.resampling)
+    _write_side_files(legend, paths[0], paths[1])
 
 
-_CONFIDENCE = rasters.RasterSpec("uint8", nodata=NODATA, bands=("confidence (percent)",))
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One raster made of the parts: which of their bands, and what it looks like."""
+
+    bands: slice
+    spec: geotiffs.RasterSpec
+    resampling: Literal["mode", "average"]
 
 
-def _class_spec(legend: Legend) -> rasters.RasterSpec:
-    return rasters.RasterSpec(
+def _layers(legend: Legend) -> list[_Layer]:
+    """Class, confidence, probabilities: in this order in the parts' bands."""
+    codes = geotiffs.RasterSpec(
         "uint8",
         nodata=NODATA,
         bands=("crop class",),
         colormap=legend.colormap,
         tags=((style.LEGEND_TAG, style.legend_tag(legend)),),
+        compressed=False,
     )
+    confidence = geotiffs.RasterSpec(
+        "uint8", nodata=NODATA, bands=("confidence (percent)",), compressed=False
+    )
+    names = tuple(f"{entry.name} (percent)" for entry in legend)
+    shares = geotiffs.RasterSpec("uint8", len(names), NODATA, names, compressed=False)
+    return [
+        _Layer(slice(0, 1), codes, "mode"),
+        _Layer(slice(1, 2), confidence, "average"),
+        _Layer(slice(2, None), shares, "average"),
+    ]
+
+
+def _gather(
+    parts: Sequence[Part], grid: Grid, layers: Sequence[tuple[Path, _Layer]], progress: Progress
+) -> None:
+    """Copy the parts into plain rasters, one for each layer."""
+    count = layers[-1][1].bands.start + layers[-1][1].spec.count
+    with progress.start("mosaic", len(parts), "blocks") as step, ExitStack() as stack:
+        targets = [
+            (stack.enter_context(geotiffs.create(path, grid, layer.spec)), layer)
+            for path, layer in layers
+        ]
+        for window, path in parts:
+            values = _read_part(window, path, count)
+            for target, layer in targets:
+                target.write(values[layer.bands], window)
+            step.advance()
 
 
 @contextmanager
@@ -82,16 +111,18 @@ def _temporary(target: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _read_part(window: Window, path: Path) -> NDArray[np.uint8]:
-    """``uint8[2, height, width]`` of a block file, checked against its window."""
+def _read_part(window: Window, path: Path, count: int) -> NDArray[np.uint8]:
+    """``uint8[count, height, width]`` of a block file, checked against its window."""
     info = rasters.describe(path)
-    if (info.grid.height, info.grid.width, info.count, info.dtype) != (*window.shape, 2, "uint8"):
+    if (info.grid.height, info.grid.width, info.dtype) != (*window.shape, "uint8") or (
+        info.count < count
+    ):
         raise RasterError(
             f"{path}: {info.count} band(s) of {info.dtype}, {info.grid.width} x {info.grid.height} "
-            f"pixels; this block is 2 bands of uint8, {window.width} x {window.height}. Delete the "
-            "file and run again: the block is then predicted anew."
+            f"pixels; this block is {count} bands of uint8, {window.width} x {window.height}. Delete "
+            "the file and run again: the block is then predicted anew."
         )
-    values, _ = rasters.read(path, [1, 2], Window(0, 0, *window.shape))
+    values, _ = rasters.read(path, range(1, count + 1), Window(0, 0, *window.shape))
     return values
 
 

@@ -23,10 +23,10 @@ _TEMPLATE = "report.html.j2"
 def write_report(content: Mapping[str, Any], folder: Path, picture: Path) -> None:
     """Write ``report.json`` and ``report.html`` (self-contained, ``picture`` inside) to ``folder``.
 
-    ``content`` may lack any part but ``name``; the report then leaves it out. Its keys: ``name``,
-    ``title``, ``created``, ``geoseg``, ``grid``, ``outputs`` (paths relative to the folder),
-    ``inputs``, ``areas`` (as ``areas.ClassArea``), ``nodata_pixels``, ``polygons``, ``scores``
-    (``unseen``, ``training``), ``baselines``, ``model`` (``card``, ``history``), ``plan``,
+    ``content`` may lack any part but ``name``; the report leaves it out. Its keys: ``name``, ``title``,
+    ``created``, ``geoseg``, ``grid``, ``outputs`` (paths from the folder), ``inputs``, ``areas`` (as
+    ``areas.ClassArea``), ``nodata_pixels``, ``quality`` (``seam``, ``completeness``), ``polygons``,
+    ``scores`` (``unseen``, ``training``), ``baselines``, ``model`` (``card``, ``history``), ``plan``,
     ``seconds``, ``versions``, ``config``. Raises ``OutputError`` where there is no room.
     """
     plain = to_plain(content)
@@ -57,7 +57,12 @@ def render(content: Mapping[str, Any], picture: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=_count, percent=_percent, hectares=_hectares, seconds=_seconds, pretty=_pretty
+        count=_count,
+        percent=_percent,
+        part=_part,
+        hectares=_hectares,
+        seconds=_seconds,
+        pretty=_pretty,
     )
     return environment.get_template(_TEMPLATE).render(_view(content, picture))
 
@@ -71,7 +76,7 @@ def _view(content: Mapping[str, Any], picture: Path) -> dict[str, Any]:
     grid = content.get("grid") or {}
     parts = ("outputs", "inputs", "nodata_pixels", "polygons", "plan", "versions", "config")
     return {
-        **{key: content.get(key) for key in (*parts, "geoseg")},
+        **{key: content.get(key) for key in (*parts, "geoseg", "quality")},
         "created": _moment(content.get("created")),
         "title": content.get("title") or content["name"],
         "name": content["name"],
@@ -214,6 +219,14 @@ def _count(value: float | None) -> str:
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _part(value: float | None, digits: int = 2) -> str:
+    """Percent; what is neither nothing nor all never looks so."""
+    if value is not None and 0 < value < 1:
+        least = 10.0 ** -(digits + 2)
+        value = min(max(value, least), 1 - least)
+    return _percent(value, digits)
 
 
 def _hectares(value: float | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from geoseg.feedback import Progress, Step
 from geoseg.grid import Window
-from geoseg.io import rasters
+from geoseg.io import geotiffs
 from geoseg.legend import NODATA
 from geoseg.synthetic.labels import write_labels
 from geoseg.synthetic.phenology import BANDS, LEGEND
@@ -78,37 +78,37 @@ class _Date:
     """The open files of one date."""
 
     index: int
-    image: rasters.RasterWriter
-    clouds: rasters.RasterWriter
+    image: geotiffs.RasterWriter
+    clouds: geotiffs.RasterWriter
 
 
 def _open_date(stack: ExitStack, spec: SceneSpec, index: int, values: Path, clouds: Path) -> _Date:
-    image_spec = rasters.RasterSpec("uint16", count=len(BANDS), nodata=0, bands=BANDS)
-    mask_spec = rasters.RasterSpec("uint8", nodata=OUTSIDE, bands=("clouds",))
+    image_spec = geotiffs.RasterSpec("uint16", count=len(BANDS), nodata=0, bands=BANDS)
+    mask_spec = geotiffs.RasterSpec("uint8", nodata=OUTSIDE, bands=("clouds",))
     return _Date(
         index,
-        stack.enter_context(rasters.create(values, spec.grid, image_spec)),
-        stack.enter_context(rasters.create(clouds, spec.grid, mask_spec)),
+        stack.enter_context(geotiffs.create(values, spec.grid, image_spec)),
+        stack.enter_context(geotiffs.create(clouds, spec.grid, mask_spec)),
     )
 
 
-def _open_truth(stack: ExitStack, spec: SceneSpec, path: Path) -> rasters.RasterWriter:
+def _open_truth(stack: ExitStack, spec: SceneSpec, path: Path) -> geotiffs.RasterWriter:
     classes = ", ".join(f"{entry.code} {entry.name}" for entry in LEGEND)
-    truth_spec = rasters.RasterSpec(
+    truth_spec = geotiffs.RasterSpec(
         "uint8",
         nodata=NODATA,
         bands=("crop",),
         colormap=LEGEND.colormap,
         tags=(("classes", classes),),
     )
-    return stack.enter_context(rasters.create(path, spec.grid, truth_spec))
+    return stack.enter_context(geotiffs.create(path, spec.grid, truth_spec))
 
 
 def _write_block(
     spec: SceneSpec,
     window: Window,
     dates: list[_Date],
-    truth: rasters.RasterWriter | None,
+    truth: geotiffs.RasterWriter | None,
     step: Step,
 ) -> None:
     """One block of every open file; the ground is made once for all dates."""

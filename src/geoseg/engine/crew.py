@@ -1,0 +1,76 @@
+"""Who predicts the blocks: threads of this process, or the workers of a Dask cluster, behind one face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from geoseg.engine import local
+from geoseg.engine.machine import memory_limit
+from geoseg.model.memory import keep_memory
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Crew:
+    """Something that calls functions elsewhere."""
+
+    executor: Executor
+    threads: int
+    """Blocks that can be under way at once, over all processes."""
+    per_process: int
+    """Blocks that can be under way at once in one process."""
+    memory: int | None
+    """Bytes a process may use; None where nobody says."""
+    alive: Callable[[], bool] = lambda: True
+    """Whether an answer can still come."""
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Call ``function`` on a worker."""
+        return self.executor.submit(function, *arguments)
+
+    @property
+    def lanes(self) -> int:
+        """Networks that compute at once in one process."""
+        return lanes_of(self.per_process)
+
+
+def lanes_of(threads: int) -> int:
+    """Networks at once in a process with so many threads: one thread is left to read ahead."""
+    return max(1, threads - 1)
+
+
+@contextmanager
+def here(lanes: int | None = None) -> Iterator[Crew]:
+    """Threads of this process: ``lanes`` networks (one per core), and one thread that reads ahead."""
+    keep_memory()
+    threads = (lanes or local.cores()) + 1
+    with ThreadPoolExecutor(threads, thread_name_prefix="block") as executor:
+        try:
+            yield Crew(executor, threads, threads, memory_limit())
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def on(client: Client, resources: Mapping[str, float], memory: int | None = None) -> Iterator[Crew]:
+    """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's."""
+    from geoseg.engine.cluster import capacity  # noqa: PLC0415
+
+    found = capacity(client, resources)
+    limits = [size for size in (memory, found.memory_limit) if size]
+    yield Crew(
+        executor=client.get_executor(pure=False, **({"resources": resources} if resources else {})),
+        threads=found.workers * found.threads_per_worker,
+        per_process=found.threads_per_worker,
+        memory=min(limits) if limits else None,
+        alive=lambda: client.status == "running",
+    )

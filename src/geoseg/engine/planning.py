@@ -1,0 +1,130 @@
+"""From what a config asks for to a job: lattice, number format, block, cache and batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.config import ImageryConfig, PredictConfig
+from geoseg.engine import sizing
+from geoseg.engine.choice import Choice, Wish, choose
+from geoseg.engine.crew import Crew
+from geoseg.engine.ensemble import load_cards
+from geoseg.engine.job import Job, Pixels, identities, save_job
+from geoseg.engine.sizing import Imagery, Load, Size
+from geoseg.errors import GeosegError
+from geoseg.imagery.scenes import Scene
+from geoseg.model.bundle import ModelCard, identify
+from geoseg.model.context import DEFAULT_MARGIN
+from geoseg.model.footprint import activation_bytes
+from geoseg.tiling import Lattice
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be mapped, with which networks, and how."""
+
+    imagery: ImageryConfig
+    bundles: tuple[Path, ...]
+    predict: PredictConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A job, and why it is as it is."""
+
+    job: Job
+    choice: Choice
+    size: Size
+
+
+def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Crew) -> Planned:
+    """Decide what the config leaves open, and write the job down under ``work``.
+
+    Number format and device are those of a worker of ``crew``. Raises ``ModelError`` where a model
+    does not fit the imagery, ``ConfigError`` where the lattice is impossible, ``MemoryLimitError``
+    where a block does not fit a worker.
+    """
+    cards = load_cards(request.bundles)
+    cards[0].require(scenes[0].bands, len(scenes), str(scenes[0].files[0]))
+    lattice = make_lattice(request.predict, cards, scenes[0].grid.height, scenes[0].grid.width)
+    bundles = tuple((folder.resolve(), identify(folder)) for folder in request.bundles)
+    choice = _choose(request, bundles, crew)
+    load = _load(cards, scenes, lattice, choice, crew)
+    wanted = request.predict
+    memory = crew.memory if wanted.memory == "auto" else int(wanted.memory)
+    size = sizing.fit(load, wanted.block, memory)
+    job = save_job(
+        work,
+        {
+            "imagery": request.imagery,
+            "inputs": identities(scenes),
+            "bundles": bundles,
+            "height": lattice.height,
+            "width": lattice.width,
+            "classes": len(cards[0].classes),
+            "pixels": _pixels(lattice, choice, wanted.flips),
+            "block": size.block,
+            "probabilities": wanted.probabilities,
+            "batch": sizing.batch(load, choice.device_memory),
+            "cache": size.cache,
+        },
+    )
+    return Planned(job, choice, size)
+
+
+def make_lattice(
+    wanted: PredictConfig, cards: tuple[ModelCard, ...], height: int, width: int
+) -> Lattice:
+    """The lattice of a grid; ``auto`` margins are the largest that the networks ask for."""
+    stride = max(card.network.stride for card in cards)
+    needed = max(-(-_margin(card) // stride) * stride for card in cards)
+    margin = needed if wanted.margin == "auto" else wanted.margin
+    blend = margin // 2 if wanted.blend == "hann" else 0
+    return Lattice(height, width, wanted.core, margin, stride, blend)
+
+
+def _margin(card: ModelCard) -> int:
+    return card.context.margin if card.context else DEFAULT_MARGIN
+
+
+def _pixels(lattice: Lattice, choice: Choice, flips: bool) -> Pixels:
+    return Pixels(
+        stride=lattice.stride,
+        core=lattice.core,
+        margin=lattice.margin,
+        blend=lattice.blend,
+        precision=choice.precision,
+        device=choice.device,
+        flips=flips,
+    )
+
+
+def _choose(request: Request, bundles: tuple[tuple[Path, str], ...], crew: Crew) -> Choice:
+    wanted = request.predict
+    wish = Wish(request.imagery, bundles, wanted.precision, wanted.agreement, wanted.flips)
+    answer = crew.submit(choose, wish).result()
+    if isinstance(answer, GeosegError):
+        raise answer
+    return answer
+
+
+def _load(
+    cards: tuple[ModelCard, ...],
+    scenes: tuple[Scene, ...],
+    lattice: Lattice,
+    choice: Choice,
+    crew: Crew,
+) -> Load:
+    prints = [
+        activation_bytes(card.network, card.network.channels, choice.precision) for card in cards
+    ]
+    return Load(
+        imagery=Imagery.of(scenes),
+        lattice=lattice,
+        classes=len(cards[0].classes),
+        footprint=max(prints, key=lambda each: each.live_per_pixel),
+        members=len(cards),
+        threads=crew.per_process,
+        lanes=crew.lanes,
+    )

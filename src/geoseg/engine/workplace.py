@@ -1,0 +1,79 @@
+"""What a process keeps between the blocks of a job: open files, the networks, and who may use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import BoundedSemaphore, Lock
+
+import torch
+
+from geoseg.engine.ensemble import Ensemble
+from geoseg.engine.job import Job, open_job, require_same_inputs
+from geoseg.grid import Window
+from geoseg.imagery.cube import Cube, read_cube
+from geoseg.imagery.scenes import Scene
+from geoseg.io import gdal
+from geoseg.io.open_rasters import OpenRasters
+
+GPU_LANES = 2
+"""Blocks on a GPU at once: while one's result is fetched, the other computes."""
+
+
+@dataclass(eq=False)
+class Workplace:
+    """One job in one process, for all its threads."""
+
+    job: Job
+    scenes: tuple[Scene, ...]
+    lanes: int
+    """Networks that compute at once; more threads than lanes read ahead meanwhile."""
+    rasters: OpenRasters = field(default_factory=OpenRasters)
+    _lock: Lock = field(default_factory=Lock)
+
+    @cached_property
+    def lane(self) -> BoundedSemaphore:
+        """To be held while a network computes."""
+        on_gpu = self.job.pixels.device == "cuda"
+        return BoundedSemaphore(min(self.lanes, GPU_LANES) if on_gpu else self.lanes)
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The networks; the first thread loads them, the others wait for it."""
+        with self._lock:
+            return Ensemble.load(self.job.ensemble)
+
+    def read(self, window: Window) -> Cube:
+        """The pixels of a window, and proof that they are those the run was planned on.
+
+        Raises ``RasterError`` for a damaged file, ``ChangedInputError`` for one that is not the same
+        any more.
+        """
+        cube = read_cube(self.scenes, window, self.rasters.read)
+        require_same_inputs(self.job, self.scenes)
+        return cube
+
+
+_open: dict[Path, Workplace] = {}
+_opening = Lock()
+
+
+def workplace(job_file: Path, lanes: int) -> Workplace:
+    """The workplace of a job in this process; the one of an earlier job is closed."""
+    with _opening:
+        if job_file not in _open:
+            close()
+            # One thread per network, whoever set more before: kernels may sum in another order with
+            # more, and networks side by side would fight for the cores.
+            torch.set_num_threads(1)
+            job, scenes = open_job(job_file)
+            gdal.use_cache(job.cache)
+            _open[job_file] = Workplace(job, scenes, lanes)
+        return _open[job_file]
+
+
+def close() -> None:
+    """Close the files of the last job."""
+    while _open:
+        _open.popitem()[1].rasters.close()

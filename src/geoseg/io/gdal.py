@@ -1,0 +1,44 @@
+"""What reading and writing rasters share: GDAL's settings and how its failures are told."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import rasterio
+from rasterio._err import CPLE_BaseError  # GDAL's own errors: some calls let them through
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from geoseg.grid import Window
+
+FAILURES = (RasterioError, CPLE_BaseError)
+
+# Block files and some imagery have no place on Earth; geoseg maps them in pixels, and says so once.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+# Bytes of GDAL's cache of decoded tiles; GDAL's own default is 5 % of the machine's memory, in each
+# process. The cache is the process's, so its size is too.
+_cache = 256 * 2**20
+
+
+def use_cache(size: int) -> None:
+    """Let GDAL keep ``size`` bytes of decoded tiles, unless GDAL_CACHEMAX is set."""
+    global _cache  # noqa: PLW0603
+    _cache = size
+
+
+def environment() -> rasterio.Env:
+    """GDAL's settings while a file is open."""
+    return rasterio.Env(**({} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _cache}))
+
+
+def to_rasterio(window: Window) -> RasterioWindow:
+    """A window as rasterio takes it."""
+    return RasterioWindow(window.col, window.row, window.width, window.height)
+
+
+def cause(error: Exception) -> str:
+    """What GDAL said, without rasterio's "see previous exception"."""
+    return str(error.__cause__ or error).rstrip(".")

@@ -1,0 +1,55 @@
+"""What a model card says of the surroundings a network needs, and of what a margin leaves out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from geoseg.model.networks import NetworkSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT_MARGIN = 64
+"""Margin in pixels for a bundle whose card does not say."""
+
+
+class SeamError(BaseModel):
+    """How far a map made of patches is from one made whole, on the imagery of the training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    core: int
+    margin: int
+    pixels: int
+    """Pixels compared."""
+    share: float
+    """Of them, those that got another class."""
+
+
+class Context(BaseModel):
+    """How far the network looks, in pixels in one direction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reach: int | None
+    """Radius of the receptive field; None: no bound, so that no margin makes the map exact."""
+    margin: int
+    """The margin that ``predict.margin: auto`` takes."""
+    exact_margin: int | None
+    """The least margin at which the map is the same as one made whole; None where none is."""
+    seam: SeamError | None = None
+    """What ``margin`` costs, measured; None where it was not."""
+
+    @classmethod
+    def of(cls, network: nn.Module, spec: NetworkSpec) -> Context:
+        """Found by trying the network; see ``reach``."""
+        from geoseg.model.reach import exact_margin, margin_for, reach  # noqa: PLC0415
+
+        found = reach(network, spec.channels, spec.stride)
+        return cls(
+            reach=found,
+            margin=margin_for(found, spec.stride),
+            exact_margin=exact_margin(found, spec.stride),
+        )

@@ -1,0 +1,122 @@
+"""The steps that make the map: predict every block, then put the blocks together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoseg.engine import crew as crews
+from geoseg.engine.block import part_path, read_receipt
+from geoseg.engine.cluster import ClusterSettings, connect
+from geoseg.engine.crew import Crew
+from geoseg.engine.job import Job, open_job
+from geoseg.engine.machine import memory_limit
+from geoseg.engine.planning import Planned, Request, plan_job
+from geoseg.engine.predict import Outcome, predict
+from geoseg.errors import BlockError, EmptySelectionError, OutputError
+from geoseg.operations.run import Record, Run
+from geoseg.product.raster import mosaic
+
+
+def predict_blocks(run: Run, workers: int | None = None, scheduler: str = "") -> Record:
+    """Plan the blocks and predict those that have no receipt yet.
+
+    ``scheduler`` (an address) and ``workers`` (processes; 0: threads of this one) win over the config.
+    """
+    settings = ClusterSettings.of(run.config.cluster, workers, scheduler)
+    with run.step("predict") as record:
+        with _crew(settings) as crew:
+            planned = plan_job(_request(run), run.scenes, run.folder.work, crew)
+            _announce(run, planned, crew)
+            outcome = predict(planned.job, crew, run.config.predict.tries, run.progress)
+        if not outcome.pixels:
+            raise EmptySelectionError(
+                f"{run.scenes[0].files[0]} and the other dates: no pixel has data on any date, so "
+                "there is nothing to map; check 'imagery.nodata' and the masks with 'geoseg inspect'"
+            )
+        record.update(_recorded(planned, outcome), workers=settings.address or settings.workers)
+    return record
+
+
+@contextmanager
+def _crew(settings: ClusterSettings) -> Iterator[Crew]:
+    """Threads of this process, or the workers that the settings name."""
+    if not settings.dask:
+        with crews.here(settings.lanes) as crew:
+            yield crew
+        return
+    local = not settings.address and not settings.class_path
+    limit = memory_limit() if local else None
+    share = limit // max(1, settings.workers or 1) if limit else None
+    with connect(settings) as client, crews.on(client, settings.resources, share) as crew:
+        yield crew
+
+
+def _request(run: Run) -> Request:
+    return Request(run.config.imagery, run.bundles, run.config.predict)
+
+
+def _announce(run: Run, planned: Planned, crew: Crew) -> None:
+    """What was decided, in one line, before the long part."""
+    job, choice = planned.job, planned.choice
+    same = (
+        "" if choice.agreement is None else f" ({choice.agreement:.3%} of the classes as in fp32)"
+    )
+    run.progress.say(
+        f"predict: {choice.precision}{same} on {choice.device}, {len(job.plan)} blocks of {job.block} "
+        f"px, cores of {job.pixels.core} px, margin {job.pixels.margin} px, {crew.threads} at once, "
+        f"at most {planned.size.needs / 2**30:.1f} GiB a process"
+    )
+
+
+def _recorded(planned: Planned, outcome: Outcome) -> Record:
+    job, choice, pixels = planned.job, planned.choice, planned.job.pixels
+    return {
+        "blocks": outcome.blocks,
+        "resumed": outcome.resumed,
+        "pixels": outcome.pixels,
+        "core": pixels.core,
+        "margin": pixels.margin,
+        "blend": pixels.blend,
+        "block": job.block,
+        "precision": pixels.precision,
+        "agreement": choice.agreement,
+        "backend": f"torch, {pixels.device}",
+        "networks": len(job.bundles),
+        "flips": pixels.flips,
+        "memory": planned.size.needs,
+        "job": str(job.file),
+        "fingerprint": job.fingerprint,
+    }
+
+
+def predicted_job(run: Run) -> Job:
+    """The job that the predict step left; ``OutputError`` where it has not run."""
+    file = run.recorded("predict").get("job")
+    if not file:
+        raise OutputError(f"{run.folder.work}: nothing is predicted there yet; run predict first")
+    return open_job(Path(file))[0]
+
+
+def finish_map(run: Run) -> Record:
+    """Stitch the blocks into the class and the confidence raster, and the probabilities if wanted.
+
+    Raises ``BlockError`` where a block is missing: a map with holes is not published.
+    """
+    with run.step("stitch") as record:
+        job = predicted_job(run)
+        missing = [block.id for block in job.plan if not read_receipt(job, block)]
+        if missing:
+            raise BlockError(
+                f"{job.folder}: {len(missing)} of {len(job.plan)} blocks are not predicted "
+                f"({missing[0]}, ...); run predict again, it resumes"
+            )
+        parts = [(block.core, part_path(job.folder, block)) for block in job.plan]
+        folder = run.folder
+        paths = [folder.class_map, folder.confidence]
+        if job.probabilities:
+            paths.append(folder.probabilities)
+        mosaic(parts, run.scenes[0].grid, run.legend, paths, run.progress)
+        record["outputs"] = [path.name for path in paths]
+    return record
