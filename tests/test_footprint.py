@@ -118,5 +118,4 @@ def test_a_process_that_runs_it(precision: Precision) -> None:
     command = [sys.executable, "-c", RUN, spec.model_dump_json(), str(side), precision]
     grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     estimate = activation_bytes(spec, spec.channels, precision).peak(side * side)
-    print(precision, grown, estimate)
     assert grown <= estimate <= 1.8 * grown

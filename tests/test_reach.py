@@ -48,6 +48,10 @@ HAND = {
     "strided: 2j + 1 sees 2j - 1": ([_conv(3, stride=2), _up(2)], 2, 2),
     "bilinear: 2j sees 2j - 2": ([nn.AvgPool2d(2), _up(2, "bilinear")], 2, 2),
     "1 + 4 cells of 2 + 1": ([_conv(3), nn.MaxPool2d(2), _conv(5, dilation=2), _up(2)], 2, 10),
+    "8j sees to the end of the next cell": (
+        [nn.MaxPool2d(8), nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(CHANNELS, CHANNELS, 2), _up(8)],
+        8, 15,
+    ),
     "a far tap with nothing between": ([_conv(3, dilation=999)], 1, 999),
 }  # fmt: skip
 

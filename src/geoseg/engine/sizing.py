@@ -104,7 +104,9 @@ class Load:
         tall, wide = self.imagery.tile
         height = min(block + 2 * tall, -(-self.lattice.height // tall) * tall)
         width = min(STRIP + 2 * wide, -(-self.lattice.width // wide) * wide)
-        return min(max(height * width * self.imagery.bytes_per_pixel, CACHE_LEAST), CACHE_MOST)
+        # A fifth more: the next row of blocks begins before the last tiles of this one are read.
+        size = int(1.2 * height * width * self.imagery.bytes_per_pixel)
+        return min(max(size, CACHE_LEAST), CACHE_MOST)
 
 
 @dataclass(frozen=True, slots=True)

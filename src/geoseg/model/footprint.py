@@ -47,8 +47,7 @@ class Footprint:
         channels_last batch of ``pixels`` through it, again and again: ``constant + 16 MiB +
         pixels x (1.25 live_per_pixel + 1.5 largest_per_pixel)``.
 
-        An upper bound but for a few per cent in the unluckiest run seen; a lucky one stays up to
-        half below it.
+        An upper bound, but for 7 % in the unluckiest run seen; a lucky one stays up to 40 % below.
         """
         return math.ceil(self.constant + _FIXED + self._per_pixel * pixels)
 
