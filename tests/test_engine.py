@@ -5,90 +5,38 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from affine import Affine
 from distributed import Client
-from rasterio.crs import CRS
+from engine_season import HEIGHT, WIDTH, make_bundle, make_imagery, plan, predict_here, whole_map
 
-from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
+from geoseg.config import ImageryConfig
 from geoseg.engine.block import part_path, predict_block, read_receipt
 from geoseg.engine.cluster import ClusterSettings, connect
-from geoseg.engine.crew import here, on
+from geoseg.engine.crew import on
 from geoseg.engine.job import Job
-from geoseg.engine.planning import Planned, Request, plan_job
 from geoseg.engine.predict import Outcome, predict
 from geoseg.engine.stitch import decide
 from geoseg.errors import BlockError, ModelError, OutputError, RasterError
 from geoseg.feedback import Silent
-from geoseg.grid import Grid
-from geoseg.imagery.scenes import select
-from geoseg.io import files, geotiffs, rasters
+from geoseg.io import files
 from geoseg.legend import NODATA, Legend, LegendClass
-from geoseg.model.bundle import ModelCard, save
-from geoseg.model.networks import NetworkSpec, build
-from geoseg.normalization import Normalization
-
-HEIGHT, WIDTH = 150, 203
-BANDS = ("red", "nir")
-GRID = Grid(CRS.from_epsg(32631).to_wkt(), Affine(10, 0, 5e5, 0, -10, 5.6e6), HEIGHT, WIDTH)
 
 
 @pytest.fixture(scope="module")
 def imagery(tmp_path_factory: pytest.TempPathFactory) -> ImageryConfig:
-    """Two dates of two bands; a corner without data on both, a stripe without on one."""
-    folder = tmp_path_factory.mktemp("imagery")
-    rng = np.random.default_rng(5)
-    for name in ("2025-04-01", "2025-06-01"):
-        values = rng.integers(1, 4000, (2, HEIGHT, WIDTH)).astype(np.uint16)
-        values[:, :40, :30] = 0
-        values[:, 90:95] = 0 if name.endswith("04-01") else values[:, 90:95]
-        spec = geotiffs.RasterSpec("uint16", 2, 0, BANDS)
-        with geotiffs.create(folder / f"{name}.tif", GRID, spec) as target:
-            target.write(values, GRID.window)
-    return ImageryConfig(folder=folder)
+    return make_imagery(tmp_path_factory.mktemp("imagery"))
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with random weights: any map will do, as long as it stays the same."""
-    folder = tmp_path_factory.mktemp("bundle")
-    torch.manual_seed(1)
-    spec = NetworkSpec(
-        encoder="resnet18", depth=4, decoder_channels=(32, 16, 16, 8), channels=4, classes=3
-    )
-    network = build(spec)
-    network(torch.randn(4, 4, 64, 64))  # batch norm statistics of something
-    card = ModelCard(
-        network=spec,
-        bands=BANDS,
-        dates=("2025-04-01", "2025-06-01"),
-        normalization=Normalization(
-            transform="none", knee=(1,) * 4, mean=(2000,) * 4, std=(900,) * 4
-        ),
-        classes=tuple(ClassEntry(code=c, name=f"crop {c}", color="#123456") for c in (4, 2, 9)),
-    )
-    save(folder, network, card)
-    return folder
-
-
-def _plan(imagery: ImageryConfig, bundle: Path, work: Path, **predict: Any) -> Planned:
-    wanted = {"core": 32, "margin": 32, "block": 64, "precision": "fp32", **predict}
-    request = Request(imagery, (bundle,), PredictConfig.model_validate(wanted))
-    with here(1) as crew:
-        return plan_job(request, select(imagery), work, crew)
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 def _job(imagery: ImageryConfig, bundle: Path, work: Path, block: int = 64) -> Job:
-    return _plan(imagery, bundle, work, block=block).job
-
-
-def predict_here(job: Job, lanes: int = 1, tries: int = 3) -> Outcome:
-    with here(lanes) as crew:
-        return predict(job, crew, tries, Silent())
+    return plan(imagery, bundle, work, block=block).job
 
 
 def predict_on(client: Client, job: Job, tries: int) -> Outcome:
@@ -96,25 +44,11 @@ def predict_on(client: Client, job: Job, tries: int) -> Outcome:
         return predict(job, crew, tries, Silent())
 
 
-def _map(job: Job) -> np.ndarray:
-    """The blocks of a finished job side by side, ``uint8[2, H, W]``."""
-    out = np.zeros((2, HEIGHT, WIDTH), dtype=np.uint8)
-    for block in job.plan:
-        path = part_path(job.folder, block)
-        info = rasters.describe(path)
-        assert info.grid.transform == GRID.transform @ Affine.translation(
-            block.core.col, block.core.row
-        )
-        values, _ = rasters.read(path, [1, 2], info.grid.window)
-        out[:, *block.core.within(GRID.window)] = values
-    return out
-
-
 @pytest.fixture(scope="module")
 def reference(imagery: ImageryConfig, bundle: Path, tmp_path_factory: pytest.TempPathFactory):
     job = _job(imagery, bundle, tmp_path_factory.mktemp("reference"), block=32)
     predict_here(job)
-    return _map(job)
+    return whole_map(job)
 
 
 def test_nodata_in_nodata_out(reference: np.ndarray) -> None:
@@ -132,7 +66,7 @@ def test_block_size_moves_no_byte(
 ) -> None:
     job = _job(imagery, bundle, tmp_path, block)
     predict_here(job)
-    np.testing.assert_array_equal(_map(job), reference)
+    np.testing.assert_array_equal(whole_map(job), reference)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +83,7 @@ def test_workers_move_no_byte(
     outcome = predict_on(client, job, 3)
     assert outcome.blocks == len(job.plan) == 12
     assert outcome.pixels == HEIGHT * WIDTH - 40 * 30
-    np.testing.assert_array_equal(_map(job), reference)
+    np.testing.assert_array_equal(whole_map(job), reference)
 
 
 def test_finished_blocks_are_not_done_again(

@@ -116,8 +116,13 @@ def open_job(file: Path) -> tuple[Job, tuple[Scene, ...]]:
     if content is None:
         raise OutputError(f"{file} is missing; every worker must see the run's folder at this path")
     job = Job.model_validate(content)
+    require_same_inputs(job)
     scenes = select(job.imagery)
-    require_same_inputs(job, scenes)
+    if identities(scenes) != job.inputs:
+        raise ChangedInputError(
+            f"{scenes[0].files[0].parent}: other files than those the run was planned on; when the "
+            "season is whole, run the same command: it starts over with the new imagery"
+        )
     return job, scenes
 
 
@@ -126,18 +131,18 @@ def identities(scenes: tuple[Scene, ...]) -> tuple[Identity, ...]:
     return tuple(files.identity(path) for scene in scenes for path in scene.files)
 
 
-def require_same_inputs(job: Job, scenes: tuple[Scene, ...]) -> None:
+def require_same_inputs(job: Job) -> None:
     """Raise ``ChangedInputError`` unless every input file is still as the run found it."""
-    try:
-        found = identities(scenes)
-    except OSError as error:
-        raise ChangedInputError(
-            f"{error.filename} went away while the run was under way ({error.strerror}); bring it "
-            "back and run the same command: finished blocks are kept"
-        ) from None
-    if found != job.inputs:
-        changed = sorted({name for name, *_ in set(found) ^ set(job.inputs)})
-        raise ChangedInputError(
-            f"{changed[0] if changed else 'the order of the scenes'} changed while the run was under "
-            "way; when it is whole, run the same command: it starts over with the new imagery"
-        )
+    for known in job.inputs:
+        try:
+            found = files.identity(Path(known[0]))
+        except OSError as error:
+            raise ChangedInputError(
+                f"{known[0]} went away while the run was under way ({error.strerror}); bring it "
+                "back and run the same command: finished blocks are kept"
+            ) from None
+        if found != known:
+            raise ChangedInputError(
+                f"{known[0]} changed while the run was under way; when it is whole, run the same "
+                "command: it starts over with the new imagery"
+            )

@@ -50,9 +50,11 @@ class Workplace:
         Raises ``RasterError`` for a damaged file, ``ChangedInputError`` for one that is not the same
         any more.
         """
-        cube = read_cube(self.scenes, window, self.rasters.read)
-        require_same_inputs(self.job, self.scenes)
-        return cube
+        try:
+            return read_cube(self.scenes, window, self.rasters.read)
+        finally:
+            # Also where reading failed: a file that is gone is no damaged one.
+            require_same_inputs(self.job)
 
 
 _open: dict[Path, Workplace] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from geoseg.config import RunConfig
 from geoseg.errors import ConfigError
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
 
 
 class _Loader(yaml.SafeLoader):
@@ -85,16 +87,8 @@ def _merged(error: ValidationError) -> list[dict[str, Any]]:
 
 def _without_kinds(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """A place without what pydantic adds to it: the kind of value it tried (``literal['auto']``)."""
-    section: type[BaseModel] | None = RunConfig
-    for number, part in enumerate(location):
-        if isinstance(part, int):
-            continue
-        fields = {} if section is None else _fields(section)
-        if part not in fields:
-            known = section is not None
-            return location[: number + known] if known else location[:number]
-        section = _section_of(fields[part].annotation)
-    return location
+    last = location[-1] if location else ""
+    return location[:-1] if isinstance(last, str) and _KIND.fullmatch(last) else location
 
 
 def _fields(section: type[BaseModel]) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def save(folder: Path, network: nn.Module, card: ModelCard) -> ModelCard:
     return card
 
 
+def annotate(folder: Path, card: ModelCard) -> None:
+    """Write the card of a bundle anew; its weights stay as they are."""
+    files.write_json(folder / CARD, card.model_dump(mode="json"))
+
+
 def load_card(folder: Path) -> ModelCard:
     """The card of a bundle; ``ModelError`` where there is none or it is damaged."""
     if not (folder / CARD).is_file():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from geoseg import __version__
 from geoseg.engine.cluster import ClusterSettings, check
+from geoseg.engine.seam import measure_seam
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels, open_labels
@@ -19,7 +20,7 @@ from geoseg.learning.evaluate import HeldBack, Reference, Truth, evaluate
 from geoseg.learning.samples import Source
 from geoseg.learning.split import Split, plan_split
 from geoseg.learning.train import TrainingRequest, train
-from geoseg.model.bundle import load_card
+from geoseg.model.bundle import annotate, load_card
 from geoseg.operations.run import Record, Run, require_fit
 from geoseg.product.polygons import vectorize
 from geoseg.product.raster import read_legend
@@ -52,7 +53,14 @@ def train_model(run: Run) -> Record:
     fingerprint = _training_fingerprint(run)
     if _trained(run, fingerprint):
         run.progress.say(f"train: {run.folder.model} is finished for this input; using it")
-        return run.recorded("train")
+        record = run.recorded("train")
+    else:
+        record = _train(run, fingerprint)
+    _measure_seam(run)
+    return record
+
+
+def _train(run: Run, fingerprint: str) -> Record:
     with run.step("train") as record:
         request = TrainingRequest(
             scenes=run.scenes,
@@ -68,6 +76,16 @@ def train_model(run: Run) -> Record:
         result = train(request, run.progress)
         record.update(bundle=str(result.bundle), trained=True, validation=result.card.metrics)
     return record
+
+
+def _measure_seam(run: Run) -> None:
+    """Put into the card what the default margin costs on this imagery, unless it is there."""
+    card = load_card(run.folder.model)
+    if card.context is None or card.context.seam is not None:
+        return
+    seam = measure_seam(run.folder.model, run.scenes, card.context.margin)
+    context = card.context.model_copy(update={"seam": seam})
+    annotate(run.folder.model, card.model_copy(update={"context": context}))
 
 
 def _trained(run: Run, fingerprint: str) -> bool:
