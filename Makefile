@@ -27,8 +27,8 @@ check: $(READY)  ## ruff, mypy --strict, the floors test
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q tests/test_floors.py
 
-bench: $(READY)  ## the benchmarks, with their figures
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: $(READY)  ## geoseg against its peers at 2048 px; docs/benchmarks.md has more
+	@$(BIN)/python -m benchmarks.predict --size 2048 --peers all --json .bench/predict.json
 
 $(READY): pyproject.toml constraints.txt
 	@echo "== set up: a virtual environment in $(VENV) (about 6 GB with torch; 2 to 4 minutes)"

@@ -66,9 +66,9 @@ def _open(place: Place) -> Any:
 @step("select")
 def select(place: Place, scheduler: str) -> dict[str, Any]:
     """Find the season's scenes and check that all fits together."""
-    from geoseg.operations import steps
+    from geoseg.operations import selection
 
-    return steps.select_scenes(_open(place), scheduler)
+    return selection.select_scenes(_open(place), scheduler)
 
 
 @step("train")

@@ -196,7 +196,7 @@ def test_auto_gives_up_cache_before_block_and_block_before_the_run(
 ) -> None:
     from geoseg.engine.planning import make_lattice
     from geoseg.model.bundle import load_card
-    from geoseg.model.footprint import activation_bytes
+    from geoseg.model.tracing import activation_bytes
 
     card = load_card(bundles[0])
     wanted = PredictConfig(core=256, margin=64)

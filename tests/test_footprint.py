@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.model.footprint import Footprint, activation_bytes
+from geoseg.model.footprint import Footprint
 from geoseg.model.networks import NetworkSpec, build
+from geoseg.model.tracing import activation_bytes
 
 CHANNELS = 4
 Precision = Literal["fp32", "bf16"]
@@ -89,6 +90,7 @@ RUN = """
 import ctypes, gc, sys, torch
 from geoseg.model.memory import keep_memory
 from geoseg.model.networks import NetworkSpec, build
+from geoseg.model.tracing import activation_bytes
 
 def memory(key):
     lines = open("/proc/self/status").read().splitlines()

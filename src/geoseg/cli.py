@@ -7,6 +7,7 @@ commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,9 +96,9 @@ def inspect(
 def train(config: Config, output: Output = None) -> None:
     """Train a model on the config's imagery and labels; writes OUTPUT/model."""
     run = _open(config, output)
-    from geoseg.operations import steps  # noqa: PLC0415
+    from geoseg.operations import selection, steps  # noqa: PLC0415
 
-    steps.select_scenes(run)
+    selection.select_scenes(run)
     typer.echo(f"model: {steps.train_model(run)['bundle']}")
 
 
@@ -117,9 +118,9 @@ def predict(
 ) -> None:
     """Map the imagery with the model of the config, or with the one trained into OUTPUT."""
     run = _open(config, output)
-    from geoseg.operations import mapping, steps  # noqa: PLC0415
+    from geoseg.operations import mapping, selection  # noqa: PLC0415
 
-    steps.select_scenes(run, scheduler)
+    selection.select_scenes(run, scheduler)
     mapping.predict_blocks(run, None if scheduler else workers, scheduler)
     mapping.finish_map(run)
     typer.echo(f"map: {run.folder.class_map}\nconfidence: {run.folder.confidence}")
@@ -149,6 +150,30 @@ def evaluate(config: Config, output: Output = None) -> None:
     from geoseg.operations import preview, steps  # noqa: PLC0415
 
     for line in preview.score_lines(steps.evaluate_map(run)):
+        typer.echo(line)
+
+
+@app.command(
+    # A negative number is no option.
+    context_settings={"ignore_unknown_options": True},
+    epilog="Examples: `geoseg trace configs/demo.yaml 10.02 52.71`, "
+    "`geoseg trace configs/demo.yaml --pixel 120 44 --json`",
+)
+def trace(
+    config: Config,
+    lon: Annotated[float, typer.Argument(metavar="LON", help="Degrees, or COL with --pixel.")],
+    lat: Annotated[float, typer.Argument(metavar="LAT", help="Degrees, or ROW with --pixel.")],
+    output: Output = None,
+    pixel: Annotated[bool, typer.Option("--pixel", help="Column and row, from 0.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Follow one pixel from bands to polygon: why is this field maize?"""
+    from geoseg.operations import trace as tracing  # noqa: PLC0415
+    from geoseg.operations import trace_text  # noqa: PLC0415
+
+    found = tracing.trace(config, output, tracing.Point(lon, lat, pixel))
+    text = [json.dumps(found, indent=1)] if as_json else trace_text.lines(found)
+    for line in text:
         typer.echo(line)
 
 

@@ -6,7 +6,8 @@ after the bytes are safe, so a block with a receipt is done and one without is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,17 +73,27 @@ def _predict(place: Workplace, block: Block) -> NDArray[np.uint8]:
     mapped = cube.mapped[block.core.within(block.extent)]
     if not mapped.any():
         return np.full((job.layers, *block.core.shape), NODATA, dtype=np.uint8)
+    patches = [p for p in job.plan.lattice.patches(block.core) if _is_mapped(cube, block, p)]
+    with probabilities(place, block, patches, cube) as found:
+        return decide(found, mapped, place.ensemble.legend, job.probabilities)
+
+
+@contextmanager
+def probabilities(
+    place: Workplace, block: Block, patches: Sequence[Patch], cube: Cube
+) -> Iterator[Tensor]:
+    """Class probabilities ``float32[K, h, w]`` of the block's core, of ``patches`` alone.
+
+    ``cube`` is what the block reads. The body has a lane of the workplace, as the networks had.
+    """
     ensemble = place.ensemble
     raw = upload(cube, ensemble.device)
 
     def forward(extents: Sequence[Window]) -> Tensor:
         return ensemble.probabilities([raw[extent.within(block.extent)] for extent in extents])
 
-    lattice = job.plan.lattice
-    patches = [p for p in lattice.patches(block.core) if _is_mapped(cube, block, p)]
     with place.lane:
-        probabilities = stitch(block.core, lattice, patches, forward, job.batch)
-        return decide(probabilities, mapped, ensemble.legend, job.probabilities)
+        yield stitch(block.core, place.job.plan.lattice, patches, forward, place.job.batch)
 
 
 def _is_mapped(cube: Cube, block: Block, patch: Patch) -> bool:

@@ -17,7 +17,8 @@ from geoseg.errors import GeosegError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import Cube, read_cube
 from geoseg.imagery.scenes import select
-from geoseg.model.precision import Precision, native
+from geoseg.model.context import Precision
+from geoseg.model.precision import native
 
 SAMPLES, SIDE = 4, 256
 """Patches compared, and their side in pixels."""
@@ -99,7 +100,8 @@ def _spread(grid: Grid) -> Iterator[Window]:
     """Windows on the diagonal and beside it, from the middle outwards."""
     for part in (0.5, 0.25, 0.75, 0.1, 0.9):
         for other in (part, 1 - part):
-            row, col = int(part * grid.height), int(other * grid.width)
-            first_row = max(0, min(row - SIDE // 2, grid.height - SIDE))
-            first_col = max(0, min(col - SIDE // 2, grid.width - SIDE))
-            yield Window(first_row, first_col, SIDE, SIDE).clip(grid.window)
+            # On multiples of the side: a window then lies in one tile of most files.
+            row, col = (
+                int(p * n) // SIDE * SIDE for p, n in ((part, grid.height), (other, grid.width))
+            )
+            yield Window(row, col, SIDE, SIDE).clip(grid.window)

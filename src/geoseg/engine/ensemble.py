@@ -13,7 +13,7 @@ from geoseg.engine.feed import RawPatch, to_input
 from geoseg.errors import ModelError
 from geoseg.legend import Legend
 from geoseg.model.bundle import ModelCard, load_card
-from geoseg.model.precision import Precision
+from geoseg.model.context import Precision
 from geoseg.model.predictor import Predictor, load_predictor
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.imagery.cube import Cube
-from geoseg.model.precision import Precision, dtype
+from geoseg.model.context import Precision
+from geoseg.model.precision import dtype
 from geoseg.normalization import Normalization
 
 CPU_ROWS = 4

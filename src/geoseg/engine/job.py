@@ -14,7 +14,7 @@ from geoseg.engine.ensemble import EnsembleSpec
 from geoseg.errors import ChangedInputError, OutputError
 from geoseg.imagery.scenes import Scene, select
 from geoseg.io import files
-from geoseg.model.precision import Precision
+from geoseg.model.context import Precision
 from geoseg.tiling import Lattice, Plan
 
 Identity = tuple[str, int, int]

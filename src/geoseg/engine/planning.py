@@ -15,8 +15,8 @@ from geoseg.engine.sizing import Imagery, Load, Size
 from geoseg.errors import GeosegError
 from geoseg.imagery.scenes import Scene
 from geoseg.model.bundle import ModelCard, identify
-from geoseg.model.context import DEFAULT_MARGIN
-from geoseg.model.footprint import activation_bytes
+from geoseg.model.context import DEFAULT_MARGIN, Precision
+from geoseg.model.footprint import Footprint
 from geoseg.tiling import Lattice
 
 
@@ -109,6 +109,15 @@ def _choose(request: Request, bundles: tuple[tuple[Path, str], ...], crew: Crew)
     return answer
 
 
+def _footprint(card: ModelCard, precision: Precision) -> Footprint:
+    """As the card says; older cards do not, and tracing the network takes two seconds."""
+    if card.context and precision in card.context.footprint:
+        return card.context.footprint[precision]
+    from geoseg.model.tracing import activation_bytes  # noqa: PLC0415
+
+    return activation_bytes(card.network, card.network.channels, precision)
+
+
 def _load(
     cards: tuple[ModelCard, ...],
     scenes: tuple[Scene, ...],
@@ -116,9 +125,7 @@ def _load(
     choice: Choice,
     crew: Crew,
 ) -> Load:
-    prints = [
-        activation_bytes(card.network, card.network.channels, choice.precision) for card in cards
-    ]
+    prints = [_footprint(card, choice.precision) for card in cards]
     return Load(
         imagery=Imagery.of(scenes),
         lattice=lattice,

@@ -58,6 +58,25 @@ def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geop
     return table[areal].reset_index(drop=True)
 
 
+def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, Any]]:
+    """Attributes of the polygons of a layer that hold a point, given in the layer's coordinates.
+
+    The spatial index is asked, so that a layer of any size is answered at once; null is None.
+    Raises ``OutputError`` where the file cannot be read: it is one that geoseg wrote.
+    """
+    try:
+        table = pyogrio.read_dataframe(path, layer=layer, bbox=(x, y, x, y))
+    except _FAILURES as error:
+        raise OutputError(
+            f"{path} cannot be read as polygons: {error}. Write it again with 'geoseg vectorize'."
+        ) from None
+    rows = table[table.geometry.covers(shapely.Point(x, y))].drop(columns="geometry")
+    return [
+        {str(name): None if value != value else value for name, value in row.items()}  # noqa: PLR0124
+        for row in rows.to_dict("records")
+    ]
+
+
 def _layer(path: Path, layer: str | None) -> str:
     """The layer to read: the named one, or the only one that has geometry."""
     found = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]

@@ -11,7 +11,8 @@ import torch
 
 from geoseg.config import TrainConfig
 from geoseg.learning.batches import Batch
-from geoseg.model.precision import Precision, autocast, dtype, native
+from geoseg.model.context import Precision
+from geoseg.model.precision import autocast, dtype, native
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from geoseg.model.footprint import Footprint
 from geoseg.model.networks import NetworkSpec
 
 if TYPE_CHECKING:
     from torch import nn
+
+Precision = Literal["fp32", "bf16"]
+"""Number formats of a network's activations; its weights are kept in fp32."""
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 DEFAULT_MARGIN = 64
 """Margin in pixels for a bundle whose card does not say."""
@@ -39,6 +45,8 @@ class Context(BaseModel):
     """The margin that ``predict.margin: auto`` takes."""
     exact_margin: int | None
     """The least margin at which the map is the same as one made whole; None where none is."""
+    footprint: dict[Precision, Footprint] = {}
+    """Memory of a forward pass in each number format."""
     seam: SeamError | None = None
     """What ``margin`` costs, measured; None where it was not."""
 
@@ -46,10 +54,15 @@ class Context(BaseModel):
     def of(cls, network: nn.Module, spec: NetworkSpec) -> Context:
         """Found by trying the network; see ``reach``."""
         from geoseg.model.reach import exact_margin, margin_for, reach  # noqa: PLC0415
+        from geoseg.model.tracing import activation_bytes  # noqa: PLC0415
 
         found = reach(network, spec.channels, spec.stride)
         return cls(
             reach=found,
             margin=margin_for(found, spec.stride),
             exact_margin=exact_margin(found, spec.stride),
+            footprint={
+                precision: activation_bytes(spec, spec.channels, precision)
+                for precision in PRECISIONS
+            },
         )

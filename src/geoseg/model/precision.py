@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-Precision = Literal["fp32", "bf16"]
+from geoseg.model.context import Precision
 
 
 def native(device: torch.device) -> Precision:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.model.bundle import ModelCard, identify, load
+from geoseg.model.context import Precision
 from geoseg.model.memory import keep_memory
-from geoseg.model.precision import Precision, autocast
+from geoseg.model.precision import autocast
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 """Axes turned over: fields have no up or left, so each view is as good as the first."""

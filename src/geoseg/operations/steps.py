@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from geoseg import __version__
-from geoseg.engine.cluster import ClusterSettings, check
 from geoseg.engine.seam import measure_seam
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress
@@ -21,29 +20,9 @@ from geoseg.learning.samples import Source
 from geoseg.learning.split import Split, plan_split
 from geoseg.learning.train import TrainingRequest, train
 from geoseg.model.bundle import annotate, load_card
-from geoseg.operations.run import Record, Run, require_fit
+from geoseg.operations.run import Record, Run
 from geoseg.product.polygons import vectorize
 from geoseg.product.raster import read_legend
-
-
-def select_scenes(run: Run, scheduler: str = "") -> Record:
-    """Open the season's scenes and check that they, the labels, the model and the cluster fit."""
-    with run.step("select") as record:
-        scenes = run.scenes
-        require_fit(run.config, scenes)
-        check(ClusterSettings.of(run.config.cluster, scheduler=scheduler))
-        if run.config.labels:
-            _labels(run)
-        record["inputs"] = [
-            {
-                "id": scene.id,
-                "date": str(scene.date) if scene.date else None,
-                "files": [str(path) for path in scene.files],
-            }
-            for scene in scenes
-        ]
-        record["bands"] = list(scenes[0].bands)
-    return record
 
 
 def train_model(run: Run) -> Record:

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks.predict` from the repository's root. Linux only."""

@@ -1,0 +1,29 @@
+"""The first step of every run: is there all that it needs, and does it fit together?"""
+
+from __future__ import annotations
+
+from geoseg.engine.cluster import ClusterSettings, check
+from geoseg.operations.run import Record, Run, require_fit
+
+
+def select_scenes(run: Run, scheduler: str = "") -> Record:
+    """Open the season's scenes and check that they, the labels, the model and the cluster fit."""
+    with run.step("select") as record:
+        scenes = run.scenes
+        require_fit(run.config, scenes)
+        check(ClusterSettings.of(run.config.cluster, scheduler=scheduler))
+        if run.config.labels:
+            # Its imports take half a second, which mapping with a trained model need not wait for.
+            from geoseg.imagery.labels import open_labels  # noqa: PLC0415
+
+            open_labels(run.config.labels, scenes[0].grid, run.legend)
+        record["inputs"] = [
+            {
+                "id": scene.id,
+                "date": str(scene.date) if scene.date else None,
+                "files": [str(path) for path in scene.files],
+            }
+            for scene in scenes
+        ]
+        record["bands"] = list(scenes[0].bands)
+    return record
