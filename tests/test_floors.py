@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +68,18 @@ def test_every_room_has_a_floor() -> None:
 def test_flows_are_thin(path: Path) -> None:
     touched = {name.split(".")[0] for name in _imports(path)}
     assert not touched & {"numpy", "rasterio", "torch", "dask", "distributed"}
+
+
+def test_the_hot_path_is_light() -> None:
+    """A block is predicted with torch, segmentation-models-pytorch, numpy and rasterio (and pydantic
+    and safetensors, for the job and the weights): a bare machine with a GPU needs no more."""
+    code = (
+        "import sys, geoseg.engine.block, geoseg.engine.choice, geoseg.model.networks as n; "
+        "n._library(); print(*sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in run.stdout.split()}
+    heavy = {"dask", "distributed", "prefect", "geopandas", "pandas", "pyogrio", "shapely", "scipy",
+             "sklearn", "matplotlib", "xarray", "jinja2", "typer"}  # fmt: skip
+    assert not loaded & heavy
+    assert {"torch", "rasterio", "segmentation_models_pytorch"} <= loaded
