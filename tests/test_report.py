@@ -70,7 +70,10 @@ def content() -> dict[str, Any]:
             "card": {"network": {"encoder": "resnet18", "channels": 60}, "bands": ["red", "nir"],
                      "dates": ["2024-01-15"], "normalization": {"transform": "asinh"},
                      "training": {"samples": 312, "settings": {"seed": 0}},
-                     "metrics": {"overall_accuracy": 0.93, "mean_iou": 0.81}},
+                     "metrics": {"overall_accuracy": 0.93, "mean_iou": 0.81},
+                     "context": {"reach": 311, "margin": 64, "exact_margin": 320,
+                                 "seam": {"core": 256, "margin": 64, "pixels": 589824,
+                                          "share": 0.00012}}},
             "history": [{"epoch": i, "loss": 1 / i, "overall_accuracy": 1 - 0.5 / i,
                          "mean_iou": 0.8 - 0.5 / i} for i in range(1, 13)],
         },
@@ -152,6 +155,17 @@ def test_the_page_shows_the_figures(tmp_path: Path) -> None:
     ):
         assert text in page.text, text
     assert page.count("polyline") == 3
+
+
+def test_what_patches_cost_is_shown(tmp_path: Path) -> None:
+    whole = content()
+    page, _ = render(tmp_path, whole)
+    assert "Network looks 311 px" in page.text
+    assert "Changed by patches 0.012 % of 589,824 pixels (cores of 256 px with 64 px" in page.text
+    whole["model"]["card"]["context"].update(reach=None, seam=None)
+    page, _ = render(tmp_path, whole)
+    assert "everywhere: no margin makes a map of patches exact" in page.text
+    assert "Changed by patches" not in page.text
 
 
 def test_a_map_without_a_seam_score_says_so(tmp_path: Path) -> None:

@@ -62,16 +62,21 @@ class Predictor:
         return torch.softmax(logits.float(), dim=1)
 
 
-@lru_cache(maxsize=8)
 def load_predictor(
     folder: Path, bundle_sha256: str, precision: Precision, device: str, flips: bool = False
 ) -> tuple[ModelCard, Predictor]:
-    """Card and predictor of a bundle, loaded once per process.
+    """Card and predictor of a bundle; its weights are loaded once per process.
 
-    ``bundle_sha256`` (see ``identify``) is part of the cache key: a retrained model in the same
-    folder is another. Raises ``ModelError`` where the bundle is not the one asked for, or where the
-    device is not there.
+    Raises ``ModelError`` where the bundle is not the one asked for (``bundle_sha256``, see
+    ``identify``), or where the device is not there.
     """
+    card, network = _load(folder, bundle_sha256, device)
+    return card, Predictor(network, card.network.stride, precision, torch.device(device), flips)
+
+
+@lru_cache(maxsize=8)
+def _load(folder: Path, bundle_sha256: str, device: str) -> tuple[ModelCard, nn.Module]:
+    """The checksum is part of the cache's key: a retrained model in the same folder is another."""
     if identify(folder) != bundle_sha256:
         raise ModelError(f"{folder} changed while the run was under way; start the run again")
     if device == "cuda" and not torch.cuda.is_available():
@@ -81,6 +86,4 @@ def load_predictor(
         )
     keep_memory()
     card, network = load(folder)
-    place = torch.device(device)
-    network = network.to(place).to(memory_format=torch.channels_last)
-    return card, Predictor(network, card.network.stride, precision, place, flips)
+    return card, network.to(torch.device(device)).to(memory_format=torch.channels_last)

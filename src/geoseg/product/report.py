@@ -155,6 +155,7 @@ def _card_view(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Dates", ", ".join(str(date) for date in dates)),
         ("Normalization", str((card.get("normalization") or {}).get("transform") or "")),
     ]
+    lines += _context_lines(card.get("context"))
     training = card.get("training") or {}
     lines += [(key.replace("_", " ").capitalize(), _short(item)) for key, item in training.items()]
     metrics = card.get("metrics") or {}
@@ -162,6 +163,24 @@ def _card_view(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         if metrics.get(key) is not None:
             lines.append((f"Validation, {name}", _percent(metrics[key])))
     return [(name, text) for name, text in lines if text]
+
+
+def _context_lines(context: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """How far the network looks, and what its default margin costs."""
+    if not context:
+        return []
+    reach, seam = context.get("reach"), context.get("seam")
+    text = "everywhere: no margin makes a map of patches exact" if reach is None else f"{reach} px"
+    lines = [("Network looks", text)]
+    if seam:
+        share = f"{100 * seam['share']:.3g} % of {seam['pixels']:,} pixels"
+        lines.append(
+            (
+                "Changed by patches",
+                f"{share} (cores of {seam['core']} px with {seam['margin']} px around them)",
+            )
+        )
+    return lines
 
 
 def _short(value: Any) -> str:
