@@ -87,11 +87,6 @@ def _span(windows: Sequence[Window]) -> Window:
     return Window(first.row, first.col, last.row_stop - first.row, last.col_stop - first.col)
 
 
-def probabilities_at(job_file: str, row: int, col: int) -> NDArray[np.float32] | None:
-    """``float32[K]`` of a pixel; None where no date is valid there. See ``predict_pixel``."""
-    return predict_pixel(job_file, row, col).probabilities
-
-
 def sights(
     job: Job, scenes: Sequence[Scene], cards: Sequence[ModelCard], row: int, col: int
 ) -> tuple[Sight, ...]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from geoseg.legend import NODATA
 from geoseg.operations.run import Record
-from geoseg.operations.witnesses import ABSENT
 
 
 def lines(found: Record) -> Iterator[str]:
@@ -92,10 +91,14 @@ def _decision(found: Record) -> Iterator[str]:
 VERDICTS = {True: "agrees", False: "differs", None: ""}
 
 
+CLASSED = ("block file", "class raster", "polygons")
+"""Files whose first value is a class code; the others are percents."""
+
+
 def _files(found: Record) -> Iterator[str]:
     """What each file says of the decision."""
     yield "files"
-    width = max(len(_shown(entry)) for entry in found["files"] if entry["note"] in ("", ABSENT))
+    width = max(15, *(min(len(_shown(entry)), 40) for entry in found["files"]))
     for entry in found["files"]:
         line = f"  {entry['file']:<17} {_shown(entry):<{width}}  {VERDICTS[entry['agrees']]}"
         yield line.rstrip()
@@ -107,4 +110,10 @@ def _files(found: Record) -> Iterator[str]:
 
 
 def _shown(entry: Record) -> str:
-    return entry["note"] or ", ".join(str(value) for value in entry["values"])
+    """What the file holds, or why that cannot be told."""
+    if entry["note"]:
+        return str(entry["note"])
+    words = ["nodata" if value == NODATA else f"{value} %" for value in entry["values"]]
+    if entry["file"] in CLASSED and entry["values"][0] != NODATA:
+        words[0] = f"class {entry['values'][0]}"
+    return ", ".join(words)
