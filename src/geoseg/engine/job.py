@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg import __version__
 from geoseg.config import ImageryConfig
@@ -115,7 +115,12 @@ def open_job(file: Path) -> tuple[Job, tuple[Scene, ...]]:
     content = files.read_json(file)
     if content is None:
         raise OutputError(f"{file} is missing; every worker must see the run's folder at this path")
-    job = Job.model_validate(content)
+    try:
+        job = Job.model_validate(content)
+    except ValidationError:
+        raise OutputError(
+            f"{file} was written by another version of geoseg; run predict again"
+        ) from None
     require_same_inputs(job)
     scenes = select(job.imagery)
     if identities(scenes) != job.inputs:

@@ -70,6 +70,7 @@ def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, 
         raise OutputError(
             f"{path} cannot be read as polygons: {error}. Write it again with 'geoseg vectorize'."
         ) from None
+    # A GDAL without GEOS gives all whose bounding boxes hold the point.
     rows = table[table.geometry.covers(shapely.Point(x, y))].drop(columns="geometry")
     return [
         {str(name): None if value != value else value for name, value in row.items()}  # noqa: PLR0124
