@@ -7,6 +7,7 @@ after the bytes are safe, so a block with a receipt is done and one without is n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,6 +91,8 @@ def probabilities(
     raw = upload(cube, ensemble.device)
 
     def forward(extents: Sequence[Window]) -> Tensor:
+        if place.stopped.is_set():
+            raise CancelledError
         return ensemble.probabilities([raw[extent.within(block.extent)] for extent in extents])
 
     with place.lane:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from geoseg.engine import local
+from geoseg.engine import local, workplace
 from geoseg.engine.machine import memory_limit
 from geoseg.model.memory import keep_memory
 
 if TYPE_CHECKING:
     from distributed import Client
+
+ABSENT_SECONDS = 45
+"""How long a cluster may be without a worker: one that died is started again within some seconds."""
 
 T = TypeVar("T")
 
@@ -29,8 +34,8 @@ class Crew:
     """Blocks that can be under way at once in one process."""
     memory: int | None
     """Bytes a process may use; None where nobody says."""
-    alive: Callable[[], bool] = lambda: True
-    """Whether an answer can still come."""
+    lost: Callable[[], str] = lambda: ""
+    """Why no answer can come any more; empty while one can."""
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Call ``function`` on a worker."""
@@ -57,6 +62,7 @@ def here(lanes: int | None = None) -> Iterator[Crew]:
             yield Crew(executor, threads, threads, memory_limit())
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
+            workplace.stop()
             raise
 
 
@@ -72,5 +78,36 @@ def on(client: Client, resources: Mapping[str, float], memory: int | None = None
         threads=found.workers * found.threads_per_worker,
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,
-        alive=lambda: client.status == "running",
+        lost=_Watch(client, resources),
     )
+
+
+class _Watch:
+    """Looks, each time it is asked, whether a cluster can still predict a block."""
+
+    def __init__(self, client: Client, resources: Mapping[str, float]) -> None:
+        self._client, self._resources = client, resources
+        self._asked = self._manned = -math.inf
+
+    def __call__(self) -> str:
+        """What is gone; empty where nothing is, or not for long."""
+        workers, now = self._workers(), time.monotonic()
+        if workers is None:
+            return "the Dask scheduler went away"
+        # Not asked for a while, since blocks came back: there were workers then.
+        if workers or now - self._asked > ABSENT_SECONDS / 2:
+            self._manned = now
+        self._asked = now
+        if now - self._manned > ABSENT_SECONDS:
+            return f"there was no worker for {ABSENT_SECONDS} s, and none came back"
+        return ""
+
+    def _workers(self) -> int | None:
+        """How many workers could take a block; None where no scheduler tells."""
+        from geoseg.engine.cluster import capacity  # noqa: PLC0415
+
+        try:
+            running = self._client.status == "running"
+            return capacity(self._client, self._resources).workers if running else None
+        except OSError:  # it went away while it was asked
+            return None

@@ -98,20 +98,21 @@ class _Window:
             done, _ = wait(self.sent, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             if done:
                 return done
-            if not self.crew.alive():
-                self._give_up()
+            lost = self.crew.lost()
+            if lost:
+                self._give_up(lost)
 
-    def _give_up(self) -> None:
+    def _give_up(self, lost: str) -> None:
         block = next(iter(self.sent.values()))
         raise BlockError(
-            f"the Dask scheduler went away while {block.id} was predicted; start it again and run "
-            "the same command: finished blocks are kept"
+            f"{lost} while {block.id} was predicted; start it again and run the same command: "
+            "finished blocks are kept"
         )
 
     def _take(self, block: Block, future: Future[Receipt | GeosegError]) -> None:
         if future.cancelled():
             self.sent[future] = block
-            self._give_up()
+            self._give_up(self.crew.lost() or "the connection to the Dask scheduler was lost")
         self.attempts[block.id] += 1
         answer = future.exception() or future.result()
         if isinstance(answer, Receipt):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore, Event, Lock
 
 import torch
 
@@ -30,6 +30,8 @@ class Workplace:
     lanes: int
     """Networks that compute at once; more threads than lanes read ahead meanwhile."""
     rasters: OpenRasters = field(default_factory=OpenRasters)
+    stopped: Event = field(default_factory=Event)
+    """Set when the run is broken off: a block may take long, and the process waits for its threads."""
     _lock: Lock = field(default_factory=Lock)
 
     @cached_property
@@ -73,6 +75,12 @@ def workplace(job_file: Path, lanes: int) -> Workplace:
             gdal.use_cache(job.cache)
             _open[job_file] = Workplace(job, scenes, lanes)
         return _open[job_file]
+
+
+def stop() -> None:
+    """Let the threads of the last job end at their next patch: nobody waits for their blocks."""
+    while _open:
+        _open.popitem()[1].stopped.set()
 
 
 def close() -> None:
