@@ -31,6 +31,8 @@ app = typer.Typer(
     epilog="Start with: `geoseg synth data/demo`, then `geoseg run configs/demo.yaml`.",
 )
 
+INTERRUPTED = 130
+
 Config = Annotated[Path, typer.Argument(help="The run's config, a YAML file.", metavar="CONFIG")]
 Output = Annotated[
     Path | None,
@@ -45,9 +47,10 @@ def main() -> None:
     except GeosegError as error:
         typer.secho(f"geoseg: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("geoseg: interrupted; the same command resumes", err=True)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # what typer makes of Ctrl-C, and says nothing
+            typer.secho("geoseg: interrupted; the same command resumes", err=True)
+        raise
 
 
 def _version(wanted: bool) -> None:

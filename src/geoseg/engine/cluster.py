@@ -126,8 +126,7 @@ def connect(settings: ClusterSettings) -> Iterator[Client]:
     Raises ``ConfigError`` for what ``check`` finds, and where no scheduler answers, no worker
     comes, or none offers what a block needs.
     """
-    # Its own news of every worker that comes and goes would stand between the progress bars.
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    _silence()
     check(settings)
     if settings.address:
         with _client_at(settings.address, settings) as client:
@@ -142,6 +141,14 @@ def connect(settings: ClusterSettings) -> Iterator[Client]:
     else:
         with _client_here(settings) as client:
             yield client
+
+
+def _silence() -> None:
+    """Keep Dask's own news off the progress bars: what fails comes back with the block."""
+    import distributed  # noqa: F401, PLC0415  (its import sets the levels that are changed here)
+
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _client_at(address: str, settings: ClusterSettings) -> Client:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ LOOPBACK = "127.0.0.1"
 READERS = 8
 """Dask threads of a GPU worker at most: one block is predicted while the others are read."""
 _NETWORK_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_SILENT = {"DASK_LOGGING__DISTRIBUTED": "critical"}
+"""A worker whose parent was killed has nothing to tell; what fails comes back with the block."""
 _PROC = Path("/proc/driver/nvidia/gpus")
 
 
@@ -47,7 +51,7 @@ class LocalWorkers:
             # machine's memory would only turn a slow run into a broken one.
             "memory_limit": 0,
             # What a worker tells of its coming and going would stand between the progress bars.
-            "silence_logs": logging.ERROR,
+            "silence_logs": logging.CRITICAL,
         }
 
 
@@ -117,10 +121,11 @@ def start(workers: LocalWorkers, security: Security) -> Iterator[SpecCluster]:
     # it off the list for good: the default of 15 s is short for a machine that swaps.
     settings = {
         "distributed.deploy.lost-worker-timeout": "120s",
-        "distributed.nanny.pre-spawn-environ": {**_NETWORK_THREADS, **ENVIRONMENT},
+        "distributed.nanny.pre-spawn-environ": {**_NETWORK_THREADS, **ENVIRONMENT, **_SILENT},
     }
     with _same_environment(), dask.config.set(settings):
-        cluster = SpecCluster(workers=specs, scheduler=scheduler, security=security)
+        with _deaf_to_ctrl_c():
+            cluster = SpecCluster(workers=specs, scheduler=scheduler, security=security)
         with cluster:
             yield cluster
 
@@ -132,6 +137,22 @@ def blame() -> dict[str, int]:
     a new process and its neighbours' work; Dask's default of 3 lets it kill four.
     """
     return {"allowed_failures": 1}
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Threads begun in the body, and the workers they start, do not get Ctrl-C.
+
+    A terminal sends it to every process, and each worker would die of it with a traceback: this one
+    alone is to hear it, and stops them. A blocked signal is inherited by threads and processes.
+    """
+    # Python's own helper first: starting it takes every block off the signal.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

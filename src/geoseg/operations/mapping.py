@@ -15,6 +15,7 @@ from geoseg.engine.machine import memory_limit
 from geoseg.engine.planning import Planned, Request, plan_job
 from geoseg.engine.predict import Outcome, predict
 from geoseg.errors import BlockError, EmptySelectionError, OutputError
+from geoseg.io import files
 from geoseg.operations.run import Record, Run
 from geoseg.product.raster import mosaic
 
@@ -114,6 +115,8 @@ def finish_map(run: Run) -> Record:
             )
         parts = [(block.core, part_path(job.folder, block)) for block in job.plan]
         folder = run.folder
+        files.remove_torn(folder.root)
+        files.remove_torn(folder.work)
         paths = [folder.class_map, folder.confidence]
         if job.probabilities:
             paths.append(folder.probabilities)

@@ -104,7 +104,7 @@ def _gather(
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """A name beside the target, on the same disk; removed at the end."""
-    path = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.tif")
+    path = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.part.tif")
     try:
         yield path
     finally:
