@@ -18,7 +18,6 @@ from benchmarks.faults.trial import Map, Trial, trial, undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-QUICK = ("kill -9 geoseg predict (threads)",)
 EVERY = {fault.name: fault for fault in (*KILLS, *OTHERS)}
 
 
@@ -50,14 +49,8 @@ def _try(area: Area, fault: Fault) -> Trial:
     return made
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_quick(area: Area, name: str) -> None:
-    made = _try(area, EVERY[name])
-    assert made.before, "the fault came before the first block"
-
-
-@pytest.mark.parametrize("name", [name for name in EVERY if name not in QUICK])
-def test_every_other(area: Area, name: str) -> None:
+@pytest.mark.parametrize("name", EVERY)
+def test_the_map_comes_out_the_same(area: Area, name: str) -> None:
     made = _try(area, EVERY[name])
     assert made.before, "the fault came before the first block"
 
