@@ -449,7 +449,7 @@ def test_no_run(mapped: Mapped, tmp_path: Path) -> None:
 def test_a_run_of_another_version(copied: Mapped) -> None:
     content = files.read_json(copied.job_file)
     copied.job_file.write_text(json.dumps({**content, "threads": 1}))
-    with pytest.raises(OutputError, match="of another version of geoseg"):
+    with pytest.raises(OutputError, match="by another version of geoseg; run predict again"):
         copied.pixel(CLEAR)
 
 

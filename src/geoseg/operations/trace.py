@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from geoseg.config import RunConfig
 from geoseg.engine import machine
 from geoseg.engine.block import part_path, read_receipt
@@ -90,10 +88,6 @@ def _open(run: Run, config: Path) -> tuple[Job, tuple[Scene, ...]]:
         )
     try:
         return open_job(Path(file))
-    except ValidationError:
-        raise OutputError(
-            f"{file} is of another version of geoseg; run 'geoseg predict {config}' again"
-        ) from None
     except ChangedInputError as error:
         raise ChangedInputError(
             f"{run.folder.root}: the imagery is not what it was when this was predicted, so no "
