@@ -76,7 +76,7 @@ def _measure(
     _, status, usage = os.wait4(process, 0)
     if status:
         raise SystemExit(f"geoseg predict failed at {size} px with status {status}")
-    record = json.loads((folder / "out/work/predict.json").read_text())
+    record = json.loads((folder / "out" / "work" / "predict.json").read_text())
     cpu = usage.ru_utime + usage.ru_stime
     return {
         "size": size,
