@@ -34,10 +34,6 @@ class Footprint:
         """
         return math.ceil(self.constant + _FIXED + self._per_pixel * pixels)
 
-    def pixels(self, limit: int) -> int:
-        """The most pixels that ``peak`` keeps within ``limit`` bytes; 0 if none."""
-        return max(0, int((limit - self.constant - _FIXED) / self._per_pixel))
-
     @property
     def _per_pixel(self) -> float:
         return _SCRATCH * self.live_per_pixel + _HOLES * self.largest_per_pixel
