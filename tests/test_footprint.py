@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.model.footprint import Footprint
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.model.tracing import activation_bytes
 
