@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 from geoseg.config import ClusterConfig, TlsConfig
 from geoseg.config.cluster import address_problem
 from geoseg.engine import local, named
-from geoseg.engine.capacity import Capacity, await_worker, capacity
+from geoseg.engine.capacity import await_worker
 from geoseg.engine.tls import refusal, security
 from geoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client
-
-__all__ = ["Capacity", "ClusterSettings", "capacity", "check", "connect"]
 
 CONNECT_SECONDS = 20
 """How long a scheduler may take to answer."""

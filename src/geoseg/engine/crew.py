@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.engine import local, workplace
+from geoseg.engine.capacity import capacity
 from geoseg.engine.machine import memory_limit
 from geoseg.model.memory import keep_memory
 
@@ -69,8 +70,6 @@ def here(lanes: int | None = None) -> Iterator[Crew]:
 @contextmanager
 def on(client: Client, resources: Mapping[str, float], memory: int | None = None) -> Iterator[Crew]:
     """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's."""
-    from geoseg.engine.cluster import capacity  # noqa: PLC0415
-
     found = capacity(client, resources)
     limits = [size for size in (memory, found.memory_limit) if size]
     yield Crew(
@@ -104,8 +103,6 @@ class _Watch:
 
     def _workers(self) -> int | None:
         """How many workers could take a block; None where no scheduler tells."""
-        from geoseg.engine.cluster import capacity  # noqa: PLC0415
-
         try:
             running = self._client.status == "running"
             return capacity(self._client, self._resources).workers if running else None

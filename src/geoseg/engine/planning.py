@@ -12,6 +12,7 @@ from geoseg.engine.crew import Crew
 from geoseg.engine.ensemble import load_cards
 from geoseg.engine.job import Job, Pixels, identities, save_job
 from geoseg.engine.sizing import Imagery, Load, Size
+from geoseg.engine.workplace import lanes_on
 from geoseg.errors import GeosegError
 from geoseg.imagery.scenes import Scene
 from geoseg.model.bundle import ModelCard, identify
@@ -133,5 +134,5 @@ def _load(
         footprint=max(prints, key=lambda each: each.live_per_pixel),
         members=len(cards),
         threads=crew.per_process,
-        lanes=crew.lanes,
+        lanes=lanes_on(choice.device, crew.lanes),
     )

@@ -1,4 +1,4 @@
-"""How much memory a worker process needs, before anything is started; docs/memory.md has the formula."""
+"""How much memory a worker process needs, told before it starts; the formula is in docs/prediction.md."""
 
 from __future__ import annotations
 

@@ -21,6 +21,11 @@ GPU_LANES = 2
 """Blocks on a GPU at once: while one's result is fetched, the other computes."""
 
 
+def lanes_on(device: str, lanes: int) -> int:
+    """Networks that compute at once in a process with threads for ``lanes``."""
+    return min(lanes, GPU_LANES) if device == "cuda" else lanes
+
+
 @dataclass(eq=False)
 class Workplace:
     """One job in one process, for all its threads."""
@@ -37,8 +42,7 @@ class Workplace:
     @cached_property
     def lane(self) -> BoundedSemaphore:
         """To be held while a network computes."""
-        on_gpu = self.job.pixels.device == "cuda"
-        return BoundedSemaphore(min(self.lanes, GPU_LANES) if on_gpu else self.lanes)
+        return BoundedSemaphore(lanes_on(self.job.pixels.device, self.lanes))
 
     @property
     def ensemble(self) -> Ensemble:
