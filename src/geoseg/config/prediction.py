@@ -30,5 +30,6 @@ class PredictConfig(Section):
     """Also write the probability of each class, in percent."""
     memory: ByteSize | Literal["auto"] = "auto"
     """What a worker process may use, such as ``6GB``; ``auto``: its share of the machine's."""
-    tries: Annotated[int, Field(ge=1)] = 3
-    """How often a block is attempted before the run gives it up."""
+    tries: Annotated[int, Field(ge=2)] = 3
+    """How often a block is attempted before the run gives it up; the last time alone, so that one
+    that kills its worker takes no other down with it."""
