@@ -53,4 +53,5 @@ def test_the_quick_relieve_the_slow() -> None:
     # Its own eight, then the second half of the other's eight, whose first is where the other is not.
     assert [block.col for block in taken if block] == [*range(8, 16), *range(4, 8)]
     slow = routes.take(0)
-    assert slow and slow.col == 0
+    assert slow
+    assert slow.col == 0
