@@ -48,8 +48,8 @@ EMPTY, BARE, HIDDEN, CLEAR = (5, 5), (50, 60), (70, 80), (40, 100)
 VARIANTS = {
     "crop": {},
     "hann": {"core": 64, "blend": "hann"},
-    "flips": {"flips": True, "probabilities": True},
-    "hann of two": {"blend": "hann", "probabilities": True, "block": 96},
+    "flips": {"flips": True, "layers": ["margin", "entropy", "probabilities"]},
+    "hann of two": {"blend": "hann", "layers": ["probabilities"], "block": 96},
 }
 
 
@@ -128,7 +128,7 @@ class Mapped:
         """The layers of the block's file at a pixel."""
         block = block_at(self.job, row, col)
         inner = Window(row - block.core.row, col - block.core.col, 1, 1)
-        bands = range(1, self.job.layers + 1)
+        bands = range(1, self.job.bands + 1)
         return rasters.read(part_path(self.job.folder, block), bands, inner)[0][:, 0, 0].tolist()
 
     def copy(self, folder: Path) -> Mapped:

@@ -39,6 +39,12 @@ def to_rasterio(window: Window) -> RasterioWindow:
     return RasterioWindow(window.col, window.row, window.width, window.height)
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    mine = getattr(os, "sched_getaffinity", None)  # Linux has it alone
+    return len(mine(0)) if mine else os.cpu_count() or 1
+
+
 def cause(error: Exception) -> str:
     """What GDAL said, without rasterio's "see previous exception"."""
     return str(error.__cause__ or error).rstrip(".")

@@ -96,15 +96,69 @@ def _fill(name: str, entry: LegendClass) -> ET.Element:
     return symbol
 
 
-def category_names(legend: Legend) -> str:
-    """GDAL's side file (``x.tif.aux.xml``) with the name of each code; GeoTIFF has no place for it."""
+def side_file(legend: Legend) -> str:
+    """GDAL's side file (``x.tif.aux.xml``): names and attribute table, for which GeoTIFF has no place.
+
+    Category names are what GDAL programs show beside a code, the raster attribute table what ArcGIS
+    (and QGIS from 3.30 on) make a legend of. See GDAL's "PAM" and ``GDALRATFieldUsage``.
+    """
     root = ET.Element("PAMDataset")
-    names = ET.SubElement(ET.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    names = ET.SubElement(band, "CategoryNames")
     by_code = {c.code: c.name for c in legend}
     for code in range(max(by_code) + 1):
         ET.SubElement(names, "Category").text = by_code.get(code, "")
+    band.append(_attribute_table(legend))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
+
+
+_INTEGER, _TEXT = "0", "2"
+_COLUMNS = (
+    ("Value", _INTEGER, "5"),
+    ("Class", _TEXT, "2"),
+    ("Red", _INTEGER, "6"),
+    ("Green", _INTEGER, "7"),
+    ("Blue", _INTEGER, "8"),
+    ("Alpha", _INTEGER, "9"),
+)
+"""Name, type and usage (``GDALRATFieldUsage``) of each column of the attribute table."""
+
+
+def _attribute_table(legend: Legend) -> ET.Element:
+    """One row per class, in the order of codes: ArcGIS looks rows up by it."""
+    table = ET.Element("GDALRasterAttributeTable", tableType="thematic")
+    for number, (name, kind, usage) in enumerate(_COLUMNS):
+        column = ET.SubElement(table, "FieldDefn", index=str(number))
+        for key, text in (("Name", name), ("Type", kind), ("Usage", usage)):
+            ET.SubElement(column, key).text = text
+    for number, c in enumerate(sorted(legend, key=lambda c: c.code)):
+        row = ET.SubElement(table, "Row", index=str(number))
+        for value in (c.code, c.name, *c.rgb, 255):
+            ET.SubElement(row, "F").text = str(value)
+    return table
+
+
+_SLD = "http://www.opengis.net/sld"
+
+
+def raster_sld(legend: Legend) -> str:
+    """The class raster's style as OGC Styled Layer Descriptor 1.0, for GeoServer, QGIS and others."""
+    root = ET.Element("StyledLayerDescriptor", version="1.0.0", xmlns=_SLD)
+    layer = ET.SubElement(root, "NamedLayer")
+    ET.SubElement(layer, "Name").text = "crop classes"
+    user = ET.SubElement(layer, "UserStyle")
+    ET.SubElement(user, "Title").text = "Crop classes"
+    rule = ET.SubElement(ET.SubElement(user, "FeatureTypeStyle"), "Rule")
+    symbolizer = ET.SubElement(rule, "RasterSymbolizer")
+    channel = ET.SubElement(ET.SubElement(symbolizer, "ChannelSelection"), "GrayChannel")
+    ET.SubElement(channel, "SourceChannelName").text = "1"
+    colors = ET.SubElement(symbolizer, "ColorMap", type="values")
+    for c in legend:
+        entry = {"color": c.color, "quantity": str(c.code), "label": c.name, "opacity": "1"}
+        ET.SubElement(colors, "ColorMapEntry", entry)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
 
 def _document(root: ET.Element) -> str:
