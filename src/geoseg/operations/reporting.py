@@ -98,6 +98,7 @@ def _outputs(run: Run) -> Record:
         "polygons": folder.polygons.name,
         "quicklook": folder.quicklook.name,
         "report": folder.report.name,
+        "item": folder.item.name,
         "model": model,
     }
 
@@ -124,6 +125,7 @@ def summary(run: Run) -> Iterator[str]:
         "polygons": folder.polygons,
         "quicklook": folder.quicklook,
         "report": folder.report,
+        "item": folder.item,
     }
     for name, path in products.items():
         yield f"{name:<11} {_shown(path)}"
