@@ -32,6 +32,10 @@ _COLUMNS = {
 }
 """Headings of a CSV file, each with the names it goes by."""
 
+_COMMAS = re.compile(r"(\d+)" + 4 * r"\s*,\s*(\d+)" + r"\s*(?:,(.*))?")
+_BLANKS = re.compile(r"(\d+)" + 4 * r"\s+(\d+)" + r"(?:\s+(.*))?")
+"""A line of a palette."""
+
 
 def read(path: Path) -> list[Entry]:
     """The classes in a file, in its order. Raises ``ConfigError``."""
@@ -169,9 +173,7 @@ def _palette_lines(path: Path, text: str) -> Iterator[Entry]:
         if not line or line.startswith(("#", "INTERPOLATION:")):
             continue
         where = f"{path}, line {number}"
-        match = re.fullmatch(
-            r"(\d+)" + 4 * r"(?:\s*,\s*|\s+)(\d+)" + r"(?:\s*,\s*|\s+|$)(.*)", line
-        )
+        match = _COMMAS.fullmatch(line) or _BLANKS.fullmatch(line)
         if not match:
             raise ConfigError(f"{where}: {line[:60]!r} is not 'value,red,green,blue,alpha,name'")
         code, *rgba, name = match.groups()
@@ -179,7 +181,10 @@ def _palette_lines(path: Path, text: str) -> Iterator[Entry]:
             raise ConfigError(f"{where}: colour {','.join(rgba)} has a part above 255")
         red, green, blue, alpha = map(int, rgba)
         if alpha:  # what is not drawn is nodata
-            yield {**_entry(where, code, name.strip()), "color": f"#{red:02x}{green:02x}{blue:02x}"}
+            yield {
+                **_entry(where, code, (name or "").strip()),
+                "color": f"#{red:02x}{green:02x}{blue:02x}",
+            }
 
 
 _READERS: dict[str, Callable[[Path, str], list[Entry]]] = {
