@@ -193,7 +193,7 @@ def qml_names(text: str) -> dict[int, tuple[Any, Any]]:
 
 def table_names(text: str) -> dict[int, tuple[Any, Any]]:
     rows = [[cell.text for cell in row] for row in ET.fromstring(text).iter("Row")]
-    return {int(r[0] or ""): (r[1], "#" + bytes(map(int, r[2:5])).hex()) for r in rows}
+    return {int(r[0] or ""): (r[2], "#" + bytes(map(int, r[3:6])).hex()) for r in rows}
 
 
 @given(legend=any_legend)
@@ -202,7 +202,10 @@ def test_names_survive_in_styles(legend: Legend) -> None:
     expected = {c.code: (c.name, c.color) for c in legend}
     assert sld_names(style.raster_sld(legend)) == expected
     assert qml_names(style.raster_style(legend)) == expected
-    assert table_names(style.side_file(legend)) == expected
+    assert (
+        table_names(style.side_file(legend, style.attribute_table(legend, [7] * len(legend))))
+        == expected
+    )
 
 
 def gdal_names(path: Path) -> tuple[dict[int, str], dict[int, tuple[str, str]]]:

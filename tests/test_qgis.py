@@ -22,7 +22,7 @@ from geoseg.product.raster import mosaic
 PYTHON = Path("/usr/bin/python3")
 """Debian's own: QGIS is installed for it alone."""
 
-NAMES = ("winter wheat", 'maïs "grain"', "a < b & c", "grassland")
+NAMES = ("озимая пшеница", 'maïs "grain"', "a < b & c, d", "冬小麦")
 LEGEND = Legend(tuple(LegendClass(3 * i, n, PALETTE[i]) for i, n in enumerate(NAMES)))
 GRID = Grid(str(CRS.from_epsg(32631).to_wkt()), Affine(10, 0, 6e5, 0, -10, 5.8e6), 400, 600)
 
@@ -66,15 +66,30 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", ["raster", "polygons"])
+@pytest.mark.parametrize("layer", ["raster", "sld", "polygons"])
 def test_layers_load_with_names_and_colours(seen: dict[str, dict], layer: str) -> None:
     assert seen[layer]["valid"]
     assert seen[layer]["crs"] == "EPSG:32631"
     assert seen[layer]["legend"] == {c.name: c.color for c in LEGEND}
+    assert [name for name in seen[layer]["tree"] if name in NAMES] == list(NAMES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", ["raster", "polygons"])
+def test_the_attribute_table(seen: dict[str, dict]) -> None:
+    pixels = [int(float(text)) for text in seen["table"].pop("Count")]
+    assert sum(pixels) == 400 * 450
+    assert seen["table"] == {
+        "Value": [str(c.code) for c in LEGEND],
+        "Class": list(NAMES),
+        "Red": [str(c.rgb[0]) for c in LEGEND],
+        "Green": [str(c.rgb[1]) for c in LEGEND],
+        "Blue": [str(c.rgb[2]) for c in LEGEND],
+        "Alpha": ["255"] * len(LEGEND),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["raster", "sld", "polygons"])
 def test_the_picture_holds_the_legends_colours(seen: dict[str, dict], layer: str) -> None:
     colors = seen[layer]["colors"]
     total = sum(colors.values())

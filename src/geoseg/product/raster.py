@@ -21,7 +21,7 @@ from geoseg.config.products import Layer, band_slices
 from geoseg.errors import RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
-from geoseg.io import files, geotiffs, rasters
+from geoseg.io import files, geotiffs, rasters, tables
 from geoseg.io.gdal import cores
 from geoseg.io.scratch import Scratch, scratch
 from geoseg.legend import NODATA, Legend
@@ -70,7 +70,8 @@ def mosaic(
     ``paths``: class, confidence, then those of ``making.layers``. Parts do not overlap; each holds
     codes in band 1, confidence in percent in band 2 and then the layers, 255 for nodata in all.
     Pixels that no part covers become nodata. The class raster has the legend's colours, names and
-    attribute table (``.aux.xml``), QGIS style (``.qml``), SLD and itself (``GEOSEG_LEGEND``).
+    attribute table (``.aux.xml``, ``.vat.dbf``), QGIS style (``.qml``), SLD and itself
+    (``GEOSEG_LEGEND``).
     Raises ``RasterError`` for a damaged part, ``OutputError`` where there is no room.
     """
     planes = _planes(legend, making)
@@ -79,13 +80,13 @@ def mosaic(
             stack.enter_context(scratch(path, grid, plane.spec))
             for path, plane in zip(paths, planes, strict=True)
         ]
-        _gather(parts, list(zip(plain, planes, strict=True)), progress)
+        counts = _gather(parts, list(zip(plain, planes, strict=True)), legend, progress)
         # The class raster last: where it is, the others are too.
         for source, path, plane in reversed(list(zip(plain, paths, planes, strict=True))):
             # Differences pay where values vary smoothly; of class codes they mean nothing.
             packing = geotiffs.Packing(making.compression, plane.resampling == "average")
             source.to_cog(path, plane.resampling, packing)
-    _write_side_files(legend, paths)
+    _write_side_files(legend, counts, paths)
 
 
 def _planes(legend: Legend, making: Making) -> list[_Plane]:
@@ -107,28 +108,35 @@ def _plane(name: str, bands: slice, legend: Legend, making: Making) -> _Plane:
 
 
 def _gather(
-    parts: Sequence[Part], targets: Sequence[tuple[Scratch, _Plane]], progress: Progress
-) -> None:
-    """Copy the parts into plain rasters, some parts at a time."""
+    parts: Sequence[Part],
+    targets: Sequence[tuple[Scratch, _Plane]],
+    legend: Legend,
+    progress: Progress,
+) -> NDArray[np.int64]:
+    """Copy the parts into plain rasters, some at a time; pixels of each class, ``int64[K]``."""
     count = targets[-1][1].bands.stop
 
-    def copy(part: Part) -> None:
+    def copy(part: Part) -> list[int]:
         window, path = part
         values = _read_part(window, path, count)
         for target, plane in targets:
             target.write(values[plane.bands], window)
+        return [np.count_nonzero(values[0] == c.code) for c in legend]
 
     largest = max((window.size * count for window, _ in parts), default=1)
     threads = max(1, min(cores(), IN_MEMORY // largest))
+    pixels = np.zeros(len(legend), np.int64)
     with (
         progress.start("mosaic", len(parts), "blocks") as step,
         ThreadPoolExecutor(threads) as pool,
     ):
         try:
-            for _ in pool.map(copy, parts):
+            for found in pool.map(copy, parts):
+                pixels += found
                 step.advance()
         finally:
             pool.shutdown(cancel_futures=True)
+    return pixels
 
 
 def _read_part(window: Window, path: Path, count: int) -> NDArray[np.uint8]:
@@ -145,11 +153,13 @@ def _read_part(window: Window, path: Path, count: int) -> NDArray[np.uint8]:
         return values
 
 
-def _write_side_files(legend: Legend, paths: Sequence[Path]) -> None:
+def _write_side_files(legend: Legend, counts: NDArray[np.int64], paths: Sequence[Path]) -> None:
     class_path, *others = paths
+    table = style.attribute_table(legend, counts.tolist())
     files.write_text(class_path.with_suffix(".qml"), style.raster_style(legend))
     files.write_text(class_path.with_suffix(".sld"), style.raster_sld(legend))
-    files.write_text(_side_file(class_path), style.side_file(legend))
+    files.write_text(_side_file(class_path), style.side_file(legend, table))
+    tables.write_dbf(class_path.with_name(class_path.name + ".vat.dbf"), table)
     # GDAL and QGIS keep statistics there: those of an earlier map would stretch this one wrongly.
     for path in others:
         _side_file(path).unlink(missing_ok=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from geoseg.errors import ConfigError, RasterError
@@ -96,11 +97,30 @@ def _fill(name: str, entry: LegendClass) -> ET.Element:
     return symbol
 
 
-def side_file(legend: Legend) -> str:
+Table = dict[str, list[Any]]
+"""An attribute table: column to one value per class."""
+
+
+def attribute_table(legend: Legend, counts: Sequence[int]) -> Table:
+    """Value, pixels, name and colour of each class, by code: what ArcGIS makes a legend of.
+
+    ``counts``: pixels of each class, in the legend's order.
+    """
+    known = sorted(zip(legend, counts, strict=True), key=lambda pair: pair[0].code)
+    found: Table = {
+        "Value": [c.code for c, _ in known],
+        "Count": [count for _, count in known],
+        "Class": [c.name for c, _ in known],
+    }
+    for number, part in enumerate(("Red", "Green", "Blue")):
+        found[part] = [c.rgb[number] for c, _ in known]
+    return {**found, "Alpha": [255] * len(known)}
+
+
+def side_file(legend: Legend, table: Table) -> str:
     """GDAL's side file (``x.tif.aux.xml``): names and attribute table, for which GeoTIFF has no place.
 
-    Category names are what GDAL programs show beside a code, the raster attribute table what ArcGIS
-    (and QGIS from 3.30 on) make a legend of. See GDAL's "PAM" and ``GDALRATFieldUsage``.
+    Category names are what GDAL programs show beside a code; the table is for QGIS from 3.30 on.
     """
     root = ET.Element("PAMDataset")
     band = ET.SubElement(root, "PAMRasterBand", band="1")
@@ -108,35 +128,28 @@ def side_file(legend: Legend) -> str:
     by_code = {c.code: c.name for c in legend}
     for code in range(max(by_code) + 1):
         ET.SubElement(names, "Category").text = by_code.get(code, "")
-    band.append(_attribute_table(legend))
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode") + "\n"
+    band.append(_table_element(table))
+    return _text(root)
 
 
-_INTEGER, _TEXT = "0", "2"
-_COLUMNS = (
-    ("Value", _INTEGER, "5"),
-    ("Class", _TEXT, "2"),
-    ("Red", _INTEGER, "6"),
-    ("Green", _INTEGER, "7"),
-    ("Blue", _INTEGER, "8"),
-    ("Alpha", _INTEGER, "9"),
-)
-"""Name, type and usage (``GDALRATFieldUsage``) of each column of the attribute table."""
+_USAGES = {"Value": 5, "Count": 1, "Class": 2, "Red": 6, "Green": 7, "Blue": 8, "Alpha": 9}
+"""What each column is for (``GDALRATFieldUsage``)."""
 
 
-def _attribute_table(legend: Legend) -> ET.Element:
-    """One row per class, in the order of codes: ArcGIS looks rows up by it."""
-    table = ET.Element("GDALRasterAttributeTable", tableType="thematic")
-    for number, (name, kind, usage) in enumerate(_COLUMNS):
-        column = ET.SubElement(table, "FieldDefn", index=str(number))
-        for key, text in (("Name", name), ("Type", kind), ("Usage", usage)):
+def _table_element(table: Table) -> ET.Element:
+    """The table as GDAL writes it. A count is a float there: an integer of GDAL's has 32 bits."""
+    element = ET.Element("GDALRasterAttributeTable", tableType="thematic")
+    kinds = {"Count": "1", "Class": "2"}
+    for number, name in enumerate(table):
+        column = ET.SubElement(element, "FieldDefn", index=str(number))
+        for key, text in (("Name", name), ("Type", kinds.get(name, "0"))):
             ET.SubElement(column, key).text = text
-    for number, c in enumerate(sorted(legend, key=lambda c: c.code)):
-        row = ET.SubElement(table, "Row", index=str(number))
-        for value in (c.code, c.name, *c.rgb, 255):
+        ET.SubElement(column, "Usage").text = str(_USAGES[name])
+    for number, values in enumerate(zip(*table.values(), strict=True)):
+        row = ET.SubElement(element, "Row", index=str(number))
+        for value in values:
             ET.SubElement(row, "F").text = str(value)
-    return table
+    return element
 
 
 _SLD = "http://www.opengis.net/sld"
@@ -157,11 +170,13 @@ def raster_sld(legend: Legend) -> str:
     for c in legend:
         entry = {"color": c.color, "quantity": str(c.code), "label": c.name, "opacity": "1"}
         ET.SubElement(colors, "ColorMapEntry", entry)
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+    return _text(root)
 
 
 def _document(root: ET.Element) -> str:
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + _text(root)
+
+
+def _text(root: ET.Element) -> str:
     ET.indent(root)
-    kind = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-    return kind + ET.tostring(root, encoding="unicode") + "\n"
+    return ET.tostring(root, encoding="unicode") + "\n"
