@@ -1,8 +1,8 @@
 """Loads a class raster and its polygons in QGIS as a user would, and tells what it shows.
 
 Run by Debian's Python, which has QGIS: ``qgis_render.py CLASS_TIF CROPS_GPKG PICTURE_FOLDER``. Prints
-JSON; writes ``raster.png``, ``sld.png`` and ``polygons.png``. No style is set here but the SLD: what
-is shown is what the files bring along.
+JSON; writes ``raster.png``, ``polygons.png`` and ``qgis.sld``, the raster's style as QGIS exports it.
+No style is set here: what is shown is what the files bring along.
 """
 
 import json
@@ -45,16 +45,10 @@ def tree_names(layer):
     return [label for label in labels if label]
 
 
-def with_sld(class_path):
-    """The raster without its QML, styled by its SLD alone."""
-    layer = QgsRasterLayer(class_path, "by SLD")
-    message, good = layer.loadSldStyle(class_path[: -len("tif")] + "sld")
-    return layer, good, message
-
-
 def attribute_table(class_path):
     """GDAL's view of the attribute table: one list per column."""
-    table = gdal.Open(class_path).GetRasterBand(1).GetDefaultRAT()
+    dataset = gdal.Open(class_path)  # the table dies with it
+    table = dataset.GetRasterBand(1).GetDefaultRAT()
     columns = range(table.GetColumnCount())
     rows = range(table.GetRowCount())
     return {table.GetNameOfCol(c): [table.GetValueAsString(r, c) for r in rows] for c in columns}
@@ -87,16 +81,8 @@ def main(class_path, polygons_path, folder):
     polygons = QgsVectorLayer(polygons_path + "|layername=crops", "crops")
     for layer in (raster, polygons):
         layer.loadDefaultStyle()
-    styled, good, message = with_sld(class_path)
+    raster.saveSldStyle(folder + "/qgis.sld")
     report = {
-        "sld": {
-            "valid": good,
-            "message": message,
-            "crs": styled.crs().authid(),
-            "legend": raster_legend(styled),
-            "tree": tree_names(styled),
-            "colors": colors_of(styled, folder + "/sld.png"),
-        },
         "table": attribute_table(class_path),
         "raster": {
             "valid": raster.isValid(),

@@ -25,6 +25,11 @@ def band_slices(layers: Sequence[Layer], classes: int) -> dict[str, slice]:
     return slices
 
 
+def band_count(layers: Sequence[Layer], classes: int) -> int:
+    """Bands of a block's file."""
+    return 2 + sum(classes if name == "probabilities" else 1 for name in layers)
+
+
 class ProductsConfig(Section):
     """What is written. Nothing here moves a pixel of the map."""
 

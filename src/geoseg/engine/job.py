@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg import __version__
 from geoseg.config import ImageryConfig
-from geoseg.config.products import Layer, band_slices
+from geoseg.config.products import Layer, band_count, band_slices
 from geoseg.engine.ensemble import EnsembleSpec
 from geoseg.errors import ChangedInputError, OutputError
 from geoseg.imagery.scenes import Scene, select
@@ -82,7 +82,7 @@ class Job(BaseModel):
     @property
     def bands(self) -> int:
         """Bands of a block's file."""
-        return max(part.stop for part in self.slices.values())
+        return band_count(self.layers, self.classes)
 
     @property
     def run_id(self) -> str:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.config.products import Layer, band_slices
+from geoseg.config.products import Layer, band_count, band_slices
 from geoseg.errors import ModelError
 from geoseg.grid import Window
 from geoseg.legend import NODATA, Legend
@@ -106,10 +106,10 @@ def decide(
             "the network gives no number for some pixels; its weights or its normalization are "
             "damaged, or the imagery holds values far beyond what it was trained on"
         )
-    slices = band_slices(layers, len(probabilities))
-    result = np.empty((max(part.stop for part in slices.values()), *mapped.shape), np.uint8)
+    count = len(probabilities)
+    result = np.empty((band_count(layers, count), *mapped.shape), np.uint8)
     result[0] = legend.to_codes(winner.to(torch.uint8).cpu().numpy())
-    for name, bands in slices.items():
+    for name, bands in band_slices(layers, count).items():
         for band, plane in enumerate(_planes(name, share, probabilities), bands.start):
             result[band] = _percent(plane)
     result[:, ~mapped] = NODATA

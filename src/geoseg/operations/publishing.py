@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator
-
-import torch
+from importlib.metadata import version
 
 from geoseg import __version__
 from geoseg.model.bundle import CARD, WEIGHTS, ModelCard, load_card
@@ -79,7 +78,7 @@ def _description(run: Run) -> Description:
         legend=run.legend,
         period=_period(run),
         run_id=str(run.recorded("stitch").get("run_id", "")),
-        software={"geoseg": __version__, "torch": torch.__version__},
+        software={"geoseg": __version__, "torch": version("torch")},
         inputs=[path for scene in run.scenes for path in scene.files],
         network=_network(card),
     )
@@ -100,7 +99,7 @@ def _network(card: ModelCard) -> Network:
     return Network(
         name=f"U-Net {encoder}",
         architecture=f"U-Net, encoder {card.network.encoder}",
-        framework_version=torch.__version__,
+        framework_version=version("torch"),
         channels=card.network.channels,
         description=f"{dates} of {len(card.bands)} bands ({', '.join(card.bands)}), normalized",
     )

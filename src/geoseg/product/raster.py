@@ -121,7 +121,7 @@ def _gather(
         values = _read_part(window, path, count)
         for target, plane in targets:
             target.write(values[plane.bands], window)
-        return [np.count_nonzero(values[0] == c.code) for c in legend]
+        return [int(np.count_nonzero(values[0] == c.code)) for c in legend]
 
     largest = max((window.size * count for window, _ in parts), default=1)
     threads = max(1, min(cores(), IN_MEMORY // largest))
