@@ -39,13 +39,7 @@ class RasterSpec:
     """Dataset metadata."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packing:
-    """How a cloud-optimized GeoTIFF is compressed."""
-
-    compression: Literal["deflate", "zstd"] = "deflate"
-    predictor: bool = False
-    """Differences of neighbours: pays for quantities that vary smoothly, costs for class codes."""
+Compression = Literal["deflate", "zstd"]
 
 
 class RasterWriter:
@@ -128,7 +122,7 @@ def to_cog(
     source: Path,
     target: Path,
     resampling: Literal["mode", "average"],
-    packing: Packing = Packing(),
+    compression: Compression = "deflate",
     known: int | None = None,
 ) -> None:
     """Copy a raster to a cloud-optimized GeoTIFF with overviews, whole or not at all.
@@ -140,7 +134,9 @@ def to_cog(
     with replacing(target) as part:
         try:
             with environment():
-                rasterio.shutil.copy(source, part, driver="COG", **_creation(resampling, packing))
+                rasterio.shutil.copy(
+                    source, part, driver="COG", **_creation(resampling, compression)
+                )
                 found = count_known(part)
         except FAILURES as error:
             raise no_room(target, error) from None
@@ -148,11 +144,15 @@ def to_cog(
             raise no_room(target, OSError(f"{known - found} of {known} values did not arrive"))
 
 
-def _creation(resampling: str, packing: Packing) -> dict[str, str]:
-    """Creation options of GDAL's COG driver."""
+def _creation(resampling: str, compression: str) -> dict[str, str]:
+    """Creation options of GDAL's COG driver.
+
+    No predictor: of class codes it means nothing, and the confidence of a trained network is flat over
+    most of a map, which differences between neighbours make 14 % larger (a noisy one 7 % smaller).
+    """
     return {
-        "COMPRESS": packing.compression.upper(),
-        "PREDICTOR": "STANDARD" if packing.predictor else "NO",
+        "COMPRESS": compression.upper(),
+        "PREDICTOR": "NO",
         "BLOCKSIZE": str(TILE),
         "OVERVIEW_RESAMPLING": resampling.upper(),
         "BIGTIFF": "IF_SAFER",

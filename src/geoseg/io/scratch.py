@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Grid, Window
 from geoseg.io.gdal import FAILURES, environment, to_rasterio
-from geoseg.io.geotiffs import Packing, RasterSpec, known_in, label, no_room, profile, to_cog
+from geoseg.io.geotiffs import Compression, RasterSpec, known_in, label, no_room, profile, to_cog
 
 
 class Scratch:
@@ -42,11 +42,11 @@ class Scratch:
             self._known += known
 
     def to_cog(
-        self, target: Path, resampling: Literal["mode", "average"], packing: Packing
+        self, target: Path, resampling: Literal["mode", "average"], compression: Compression
     ) -> None:
         """All is written: make it a cloud-optimized GeoTIFF. See ``geotiffs.to_cog``."""
         self._dataset.close()
-        to_cog(self._path, target, resampling, packing, self._known)
+        to_cog(self._path, target, resampling, compression, self._known)
 
 
 @contextmanager

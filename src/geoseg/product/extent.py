@@ -17,6 +17,9 @@ SIDE = 32
 DIGITS = 7
 """Decimals of a degree: a centimetre."""
 
+STRAIGHT = 1e-6
+"""Degrees that a corner may be off the line between its neighbours to be left out: a decimetre."""
+
 Extent = tuple[dict[str, Any], list[float]]
 """GeoJSON geometry, and its box: west, south, east, north."""
 
@@ -36,9 +39,8 @@ def extent(grid: Grid) -> Extent | None:
         return _cap(lat)
     ring = shapely.Polygon(np.column_stack([lon, lat]))
     west, south, east, north = (round(float(value), DIGITS) for value in ring.bounds)
-    whole = shapely.normalize(_cut(ring))
-    box = [_wrapped(west), south, _wrapped(east), north]
-    return shapely.geometry.mapping(shapely.set_precision(whole, 10.0**-DIGITS)), box
+    whole = shapely.set_precision(_cut(shapely.simplify(ring, STRAIGHT)), 10.0**-DIGITS)
+    return _geojson(whole), [_wrapped(west), south, _wrapped(east), north]
 
 
 def _outline(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -65,7 +67,15 @@ def _cut(ring: shapely.Polygon) -> shapely.Geometry:
         inside = shapely.intersection(ring, shapely.box(turn - 180, -90, turn + 180, 90))
         if inside.area:
             parts.append(shapely.transform(inside, lambda xy, by=turn: xy - [by, 0]))
-    return shapely.union_all(parts) if len(parts) == 1 else shapely.MultiPolygon(parts)
+    return shapely.MultiPolygon(parts)
+
+
+def _geojson(shape: shapely.Geometry) -> dict[str, Any]:
+    """Outer rings go around counterclockwise (RFC 7946, 3.1.6)."""
+    parts = [shapely.geometry.polygon.orient(part) for part in shapely.get_parts(shape)]
+    whole = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    found: dict[str, Any] = shapely.geometry.mapping(whole)
+    return found
 
 
 def _wrapped(lon: float) -> float:
@@ -78,4 +88,4 @@ def _cap(lat: NDArray[np.float64]) -> Extent:
     north = lat.mean() > 0
     south, top = (float(lat.min()), 90.0) if north else (-90.0, float(lat.max()))
     box = [-180.0, round(south, DIGITS), 180.0, round(top, DIGITS)]
-    return shapely.geometry.mapping(shapely.box(*box)), box
+    return _geojson(shapely.box(*box)), box

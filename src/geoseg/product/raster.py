@@ -43,7 +43,7 @@ class Making:
 
     layers: tuple[Layer, ...] = ()
     """What the parts hold behind class and confidence, in this order."""
-    compression: Literal["deflate", "zstd"] = "deflate"
+    compression: geotiffs.Compression = "deflate"
     tags: tuple[tuple[str, str], ...] = ()
     """Metadata of every raster."""
 
@@ -83,9 +83,7 @@ def mosaic(
         counts = _gather(parts, list(zip(plain, planes, strict=True)), legend, progress)
         # The class raster last: where it is, the others are too.
         for source, path, plane in reversed(list(zip(plain, paths, planes, strict=True))):
-            # Differences pay where values vary smoothly; of class codes they mean nothing.
-            packing = geotiffs.Packing(making.compression, plane.resampling == "average")
-            source.to_cog(path, plane.resampling, packing)
+            source.to_cog(path, plane.resampling, making.compression)
     _write_side_files(legend, counts, paths)
 
 

@@ -176,7 +176,11 @@ def _origin(said: Description) -> dict[str, Any]:
                     "dim_order": ["batch", "class", "height", "width"],
                     "data_type": "float32",
                 },
-                "classification:classes": classes,
+                "classification:classes": [
+                    # MLM takes classes as the first version of their extension has them.
+                    {key: value for key, value in entry.items() if key != "title"}
+                    for entry in classes
+                ],
             }
         ],
     }
