@@ -132,16 +132,26 @@ def to_cog(
     over all bands. Raises ``OutputError`` where there is no room, and where values went missing.
     """
     with replacing(target) as part:
-        try:
-            with environment():
-                rasterio.shutil.copy(
-                    source, part, driver="COG", **_creation(resampling, compression)
-                )
-                found = count_known(part)
-        except FAILURES as error:
-            raise no_room(target, error) from None
-        if known is not None and found != known:
-            raise no_room(target, OSError(f"{known - found} of {known} values did not arrive"))
+        copy_to_cog(source, part, target, resampling, compression, known)
+
+
+def copy_to_cog(
+    source: Path,
+    part: Path,
+    target: Path,
+    resampling: Literal["mode", "average"],
+    compression: Compression,
+    known: int | None,
+) -> None:
+    """``to_cog`` into ``part``, which is to become ``target``; other threads go on meanwhile."""
+    try:
+        with environment():
+            rasterio.shutil.copy(source, part, driver="COG", **_creation(resampling, compression))
+            found = count_known(part)
+    except FAILURES as error:
+        raise no_room(target, error) from None
+    if known is not None and found != known:
+        raise no_room(target, OSError(f"{known - found} of {known} values did not arrive"))
 
 
 def _creation(resampling: str, compression: str) -> dict[str, str]:

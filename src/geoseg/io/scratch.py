@@ -19,13 +19,22 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Grid, Window
 from geoseg.io.gdal import FAILURES, environment, to_rasterio
-from geoseg.io.geotiffs import Compression, RasterSpec, known_in, label, no_room, profile, to_cog
+from geoseg.io.geotiffs import (
+    Compression,
+    RasterSpec,
+    copy_to_cog,
+    known_in,
+    label,
+    no_room,
+    profile,
+)
 
 
 class Scratch:
     """A raster that is being put together. Each pixel is written once; the others are nodata."""
 
-    def __init__(self, path: Path, nodata: float, dataset: Any) -> None:
+    def __init__(self, target: Path, path: Path, nodata: float, dataset: Any) -> None:
+        self._target = target
         self._path = path
         self._nodata = nodata
         self._dataset = dataset
@@ -42,11 +51,11 @@ class Scratch:
             self._known += known
 
     def to_cog(
-        self, target: Path, resampling: Literal["mode", "average"], compression: Compression
+        self, part: Path, resampling: Literal["mode", "average"], compression: Compression
     ) -> None:
-        """All is written: make it a cloud-optimized GeoTIFF. See ``geotiffs.to_cog``."""
+        """All is written: make it a cloud-optimized GeoTIFF at ``part``. See ``geotiffs.to_cog``."""
         self._dataset.close()
-        to_cog(self._path, target, resampling, compression, self._known)
+        copy_to_cog(self._path, part, self._target, resampling, compression, self._known)
 
 
 @contextmanager
@@ -61,7 +70,7 @@ def scratch(target: Path, grid: Grid, spec: RasterSpec) -> Iterator[Scratch]:
     try:
         with environment(), rasterio.open(path, "w", **plain) as dataset:
             label(dataset, spec)
-            yield Scratch(path, spec.nodata, dataset)
+            yield Scratch(target, path, spec.nodata, dataset)
     except FAILURES as error:
         raise no_room(target, error) from None
     finally:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,9 @@ Part = tuple[Window, Path]
 
 IN_MEMORY = 512 * 2**20
 """Bytes of blocks in memory at once, at most."""
+
+AT_ONCE = 2
+"""Rasters made cloud-optimized at once: part of that work uses a single core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,12 @@ def mosaic(
             for path, plane in zip(paths, planes, strict=True)
         ]
         counts = _gather(parts, list(zip(plain, planes, strict=True)), legend, progress)
-        # The class raster last: where it is, the others are too.
-        for source, path, plane in reversed(list(zip(plain, paths, planes, strict=True))):
-            source.to_cog(path, plane.resampling, making.compression)
+        # Entered first, renamed last: where the class raster is, the others are too.
+        targets = [stack.enter_context(files.replacing(path)) for path in paths]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            ways = [plane.resampling for plane in planes]
+            for _ in pool.map(Scratch.to_cog, plain, targets, ways, repeat(making.compression)):
+                pass
     _write_side_files(legend, counts, paths)
 
 
