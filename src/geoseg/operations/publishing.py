@@ -48,13 +48,15 @@ def _products(run: Run) -> Iterator[Product]:
             key = path.name.removeprefix(f"{folder.name}_").replace(".", "_")
             bands = ("value",) if path.suffix == ".tif" else ()
             yield Product(key, path, _title(key), bands)
-    for key, path in (
-        ("quicklook", folder.quicklook),
-        ("report", folder.report),
-        ("report_json", folder.report.with_suffix(".json")),
-        ("model", run.bundle / WEIGHTS),
-        ("model_card", run.bundle / CARD),
-    ):
+    others = {
+        "quicklook": folder.quicklook,
+        "report": folder.report,
+        "report_json": folder.report.with_suffix(".json"),
+    }
+    for number, bundle in enumerate(run.bundles, 1):
+        key = "model" if number == 1 else f"model_{number}"
+        others |= {key: bundle / WEIGHTS, f"{key}_card": bundle / CARD}
+    for key, path in others.items():
         if path.is_file():
             yield Product(key, path, _title(key))
 
