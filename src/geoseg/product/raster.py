@@ -23,7 +23,7 @@ from geoseg.errors import RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
 from geoseg.io import files, geotiffs, rasters, tables
-from geoseg.io.gdal import cores
+from geoseg.io.gdal import cores, small_cache
 from geoseg.io.scratch import Scratch, scratch
 from geoseg.legend import NODATA, Legend
 from geoseg.product import style
@@ -79,7 +79,7 @@ def mosaic(
     Raises ``RasterError`` for a damaged part, ``OutputError`` where there is no room.
     """
     planes = _planes(legend, making)
-    with ExitStack() as stack:
+    with small_cache(), ExitStack() as stack:
         plain = [
             stack.enter_context(scratch(path, grid, plane.spec))
             for path, plane in zip(paths, planes, strict=True)
