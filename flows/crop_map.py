@@ -128,6 +128,14 @@ def report(place: Place) -> dict[str, Any]:
     return record
 
 
+@step("describe")
+def describe(place: Place) -> dict[str, Any]:
+    """Describe the products for catalogues, as a STAC item."""
+    from geoseg.operations import publishing
+
+    return publishing.describe_products(_open(place))
+
+
 @flow(name="crop-map", description=__doc__)
 def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
     """Make a crop-type map.
@@ -147,6 +155,7 @@ def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
         (vectorize, (place,)),
         (evaluate, (place,)),
         (report, (place,)),
+        (describe, (place,)),
     ]
     for call, arguments in calls:
         state = call(*arguments)

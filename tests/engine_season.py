@@ -11,6 +11,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
+from geoseg.config.products import Layer
 from geoseg.engine.block import part_path
 from geoseg.engine.crew import here
 from geoseg.engine.job import Job
@@ -66,12 +67,16 @@ def make_bundle(folder: Path, seed: int = 1, **card: Any) -> Path:
 
 
 def plan(
-    imagery: ImageryConfig, bundle: Path | tuple[Path, ...], work: Path, **wanted: Any
+    imagery: ImageryConfig,
+    bundle: Path | tuple[Path, ...],
+    work: Path,
+    layers: tuple[Layer, ...] = (),
+    **wanted: Any,
 ) -> Planned:
     """A plan with small patches, in fp32 unless ``wanted`` says otherwise."""
     settings = {"core": 32, "margin": 32, "block": 64, "precision": "fp32", **wanted}
     bundles = bundle if isinstance(bundle, tuple) else (bundle,)
-    request = Request(imagery, bundles, PredictConfig.model_validate(settings))
+    request = Request(imagery, bundles, PredictConfig.model_validate(settings), layers)
     with here(1) as crew:
         return plan_job(request, select(imagery), work, crew)
 
@@ -83,14 +88,14 @@ def predict_here(job: Job, lanes: int = 1, tries: int = 3) -> Outcome:
 
 
 def whole_map(job: Job) -> np.ndarray:
-    """The blocks of a finished job side by side, ``uint8[layers, H, W]``."""
-    out = np.zeros((job.layers, HEIGHT, WIDTH), dtype=np.uint8)
+    """The blocks of a finished job side by side, ``uint8[bands, H, W]``."""
+    out = np.zeros((job.bands, HEIGHT, WIDTH), dtype=np.uint8)
     for block in job.plan:
         path = part_path(job.folder, block)
         info = rasters.describe(path)
         assert info.grid.transform == GRID.transform @ Affine.translation(
             block.core.col, block.core.row
         )
-        values, _ = rasters.read(path, range(1, job.layers + 1), info.grid.window)
+        values, _ = rasters.read(path, range(1, job.bands + 1), info.grid.window)
         out[:, *block.core.within(GRID.window)] = values
     return out

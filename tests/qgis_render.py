@@ -1,15 +1,18 @@
 """Loads a class raster and its polygons in QGIS as a user would, and tells what it shows.
 
 Run by Debian's Python, which has QGIS: ``qgis_render.py CLASS_TIF CROPS_GPKG PICTURE_FOLDER``. Prints
-JSON; writes ``raster.png`` and ``polygons.png``. No style is set here: what is shown is what
-the files bring along.
+JSON; writes ``raster.png``, ``polygons.png`` and ``qgis.sld``, the raster's style as QGIS exports it.
+No style is set here: what is shown is what the files bring along.
 """
 
 import json
 import sys
 
+from osgeo import gdal
 from qgis.core import (
     QgsApplication,
+    QgsLayerTree,
+    QgsLayerTreeModel,
     QgsMapRendererParallelJob,
     QgsMapSettings,
     QgsRasterLayer,
@@ -31,6 +34,24 @@ def polygon_legend(layer):
     if renderer.type() != "categorizedSymbol":
         return renderer.type()
     return {entry.label(): entry.symbol().color().name() for entry in renderer.categories()}
+
+
+def tree_names(layer):
+    """What stands below the layer in QGIS's layer panel."""
+    tree = QgsLayerTree()
+    node = tree.addLayer(layer)
+    model = QgsLayerTreeModel(tree)
+    labels = [entry.data(0) for entry in model.layerLegendNodes(node)]
+    return [label for label in labels if label]
+
+
+def attribute_table(class_path):
+    """GDAL's view of the attribute table: one list per column."""
+    dataset = gdal.Open(class_path)  # the table dies with it
+    table = dataset.GetRasterBand(1).GetDefaultRAT()
+    columns = range(table.GetColumnCount())
+    rows = range(table.GetRowCount())
+    return {table.GetNameOfCol(c): [table.GetValueAsString(r, c) for r in rows] for c in columns}
 
 
 def colors_of(layer, path):
@@ -60,11 +81,14 @@ def main(class_path, polygons_path, folder):
     polygons = QgsVectorLayer(polygons_path + "|layername=crops", "crops")
     for layer in (raster, polygons):
         layer.loadDefaultStyle()
+    raster.saveSldStyle(folder + "/qgis.sld")
     report = {
+        "table": attribute_table(class_path),
         "raster": {
             "valid": raster.isValid(),
             "crs": raster.crs().authid(),
             "legend": raster_legend(raster),
+            "tree": tree_names(raster),
             "colors": colors_of(raster, folder + "/raster.png"),
         },
         "polygons": {
@@ -72,6 +96,7 @@ def main(class_path, polygons_path, folder):
             "crs": polygons.crs().authid(),
             "count": polygons.featureCount(),
             "legend": polygon_legend(polygons),
+            "tree": tree_names(polygons),
             "colors": colors_of(polygons, folder + "/polygons.png"),
         },
     }

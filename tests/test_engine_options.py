@@ -46,7 +46,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def _shares(imagery: ImageryConfig, bundles: tuple[Path, ...], work: Path) -> np.ndarray:
-    job = plan(imagery, bundles, work, probabilities=True).job
+    job = plan(imagery, bundles, work, ("probabilities",)).job
     predict_here(job)
     return whole_map(job)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import rasterio
 import yaml
 from conftest import ROOT, run_geoseg
 
@@ -24,6 +26,7 @@ PRODUCTS = (
     "report.html",
     "report.json",
     "quicklook.png",
+    "small.json",
 )
 
 
@@ -66,6 +69,23 @@ def test_products_and_report(finished: Path) -> None:
     assert set(report["seconds"]) >= {"train", "predict", "stitch", "vectorize", "evaluate"}
     for path in report["outputs"].values():
         assert (finished / path).exists(), path
+
+
+def test_the_item_names_every_product(finished: Path) -> None:
+    item = json.loads((finished / "small.json").read_text())
+    assets = item["assets"]
+    named = {asset["href"] for asset in assets.values()}
+    assert {*PRODUCTS[:-1], "small_class.qml", "small_class.sld"} <= named
+    assert {"model/model.safetensors", "model/card.json"} <= named
+    for asset in assets.values():
+        digest = hashlib.sha256((finished / asset["href"]).read_bytes()).hexdigest()
+        assert asset["file:checksum"] == "1220" + digest, asset["href"]
+    derived = [link["href"] for link in item["links"] if link["rel"] == "derived_from"]
+    assert len(derived) == 6, "three dates and their masks"
+    assert all((finished / href).is_file() for href in derived)
+    with rasterio.open(finished / "small_class.tif") as source:
+        assert source.tags()["GEOSEG_RUN"] == item["properties"]["geoseg:run"]
+        assert source.tags()["GEOSEG_DATES"] == "2025-03-15/2025-11-15"
 
 
 def test_the_same_command_again_redoes_nothing(

@@ -157,7 +157,11 @@ def test_names_and_colours_travel_with_the_raster(product: tuple[Path, Path]) ->
 
 def test_nothing_else_is_left(product: tuple[Path, Path]) -> None:
     left = {path.name for path in product[0].parent.iterdir()} - {"blocks"}
-    assert left == {"m_class.tif", "m_class.tif.aux.xml", "m_class.qml", "m_confidence.tif"}
+    side = {
+        f"m_class.{suffix}"
+        for suffix in ("tif.aux.xml", "tif.vat.dbf", "tif.vat.cpg", "qml", "sld")
+    }
+    assert left == {"m_class.tif", "m_confidence.tif"} | side
 
 
 def test_a_hole_is_nodata(tmp_path: Path) -> None:

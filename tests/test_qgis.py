@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from geoseg.product.raster import mosaic
 PYTHON = Path("/usr/bin/python3")
 """Debian's own: QGIS is installed for it alone."""
 
-NAMES = ("winter wheat", 'maïs "grain"', "a < b & c", "grassland")
+NAMES = ("озимая пшеница", 'maïs "grain"', "a < b & c, d", "冬小麦")
 LEGEND = Legend(tuple(LegendClass(3 * i, n, PALETTE[i]) for i, n in enumerate(NAMES)))
 GRID = Grid(str(CRS.from_epsg(32631).to_wkt()), Affine(10, 0, 6e5, 0, -10, 5.8e6), 400, 600)
 
@@ -62,7 +63,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     assert told["polygons"]["count"] == count
     for path in folder.glob("*.png"):
         assert path.stat().st_size > 2000
-    return told
+    return {**told, "folder": {"path": str(folder)}}
 
 
 @pytest.mark.slow
@@ -71,6 +72,36 @@ def test_layers_load_with_names_and_colours(seen: dict[str, dict], layer: str) -
     assert seen[layer]["valid"]
     assert seen[layer]["crs"] == "EPSG:32631"
     assert seen[layer]["legend"] == {c.name: c.color for c in LEGEND}
+    assert [name for name in seen[layer]["tree"] if name in NAMES] == list(NAMES)
+
+
+def color_map(path: Path) -> list[tuple[str, ...]]:
+    """Kind of the colour map and its entries, wherever it stands in the document."""
+    [found] = ET.parse(path).iter("{http://www.opengis.net/sld}ColorMap")
+    keys = ("quantity", "color", "label")
+    return [(found.get("type", ""),), *(tuple(e.get(key, "") for key in keys) for e in found)]
+
+
+@pytest.mark.slow
+def test_the_sld_says_what_that_of_qgis_says(seen: dict[str, dict]) -> None:
+    """QGIS reads no SLD of rasters, but writes it: for the same raster, the same colour map."""
+    folder = Path(seen["folder"]["path"])
+    ours, theirs = color_map(folder / "m_class.sld"), color_map(folder / "qgis.sld")
+    assert ours == theirs == [("values",), *((str(c.code), c.color, c.name) for c in LEGEND)]
+
+
+@pytest.mark.slow
+def test_the_attribute_table(seen: dict[str, dict]) -> None:
+    pixels = [int(float(text)) for text in seen["table"].pop("Count")]
+    assert sum(pixels) == 400 * 450
+    assert seen["table"] == {
+        "Value": [str(c.code) for c in LEGEND],
+        "Class": list(NAMES),
+        "Red": [str(c.rgb[0]) for c in LEGEND],
+        "Green": [str(c.rgb[1]) for c in LEGEND],
+        "Blue": [str(c.rgb[2]) for c in LEGEND],
+        "Alpha": ["255"] * len(LEGEND),
+    }
 
 
 @pytest.mark.slow

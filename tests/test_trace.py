@@ -48,8 +48,8 @@ EMPTY, BARE, HIDDEN, CLEAR = (5, 5), (50, 60), (70, 80), (40, 100)
 VARIANTS = {
     "crop": {},
     "hann": {"core": 64, "blend": "hann"},
-    "flips": {"flips": True, "probabilities": True},
-    "hann of two": {"blend": "hann", "probabilities": True, "block": 96},
+    "flips": {"flips": True, "layers": ["margin", "entropy", "probabilities"]},
+    "hann of two": {"blend": "hann", "layers": ["probabilities"], "block": 96},
 }
 
 
@@ -128,7 +128,7 @@ class Mapped:
         """The layers of the block's file at a pixel."""
         block = block_at(self.job, row, col)
         inner = Window(row - block.core.row, col - block.core.col, 1, 1)
-        bands = range(1, self.job.layers + 1)
+        bands = range(1, self.job.bands + 1)
         return rasters.read(part_path(self.job.folder, block), bands, inner)[0][:, 0, 0].tolist()
 
     def copy(self, folder: Path) -> Mapped:
@@ -152,6 +152,7 @@ def finish(config: dict[str, Any], folder: Path) -> Mapped:
 def season(area: Path, predict: dict[str, Any], models: tuple[int, ...] = (1,)) -> dict[str, Any]:
     named = [str(area / f"model{seed}") for seed in models]
     wanted = {"core": CORE, "margin": 32, "block": 64, "precision": "fp32", **predict}
+    layers = wanted.pop("layers", [])
     return {
         "name": "x",
         "imagery": {
@@ -160,6 +161,7 @@ def season(area: Path, predict: dict[str, Any], models: tuple[int, ...] = (1,)) 
         },
         "model": {"bundle": named[0]} if len(named) == 1 else {"ensemble": named},
         "predict": wanted,
+        "products": {"layers": layers},
     }
 
 
@@ -234,7 +236,7 @@ def test_files_and_polygon_agree(variant: Mapped) -> None:
         assert len(found["polygons"]) == (place != EMPTY)
         text = list(lines(found))
         assert not any("differs" in line for line in text)
-        assert ("probabilities" in agreements(found)) == variant.job.probabilities
+        assert ("probabilities" in agreements(found)) == ("probabilities" in variant.job.layers)
 
 
 def test_patches_on_a_border(mapped: Mapped, variant: Mapped) -> None:

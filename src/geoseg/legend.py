@@ -6,6 +6,7 @@ of names; everything that needs a name or a colour (raster, vectors, report, qui
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,21 @@ class LegendClass:
         return value >> 16, (value >> 8) & 255, value & 255
 
 
+def _require_writable(entry: LegendClass) -> None:
+    """Raise ``ConfigError`` for a name that some file of the products could not hold."""
+    # Control characters, halves of pairs and U+FFFE, U+FFFF are in no XML.
+    bad = [c for c in entry.name if unicodedata.category(c) in {"Cc", "Cs"} or c in "\ufffe\uffff"]
+    if bad:
+        raise ConfigError(
+            f"legend: the name {entry.name!r} of code {entry.code} holds {bad[0]!r}, which XML cannot "
+            "hold; leave it out"
+        )
+    if not entry.name or entry.name != entry.name.strip():
+        raise ConfigError(
+            f"legend: the name {entry.name!r} of code {entry.code} is empty or has blanks around it"
+        )
+
+
 @dataclass(frozen=True)
 class Legend:
     """The classes in model-index order; codes and names are unique."""
@@ -64,6 +80,8 @@ class Legend:
                 f"legend: code {wrong[0].code} of {wrong[0].name!r} is outside 0 to {NODATA - 1} "
                 f"({NODATA} means nodata)"
             )
+        for entry in self:
+            _require_writable(entry)
         if len(self.classes) < 2:
             raise ConfigError("legend: a map needs at least two classes")
 

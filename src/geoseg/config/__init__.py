@@ -14,6 +14,7 @@ from geoseg.config.base import FilePath, Section
 from geoseg.config.cluster import ClusterConfig, TlsConfig
 from geoseg.config.imagery import ImageryConfig, LabelsConfig, MaskConfig, SceneEntry
 from geoseg.config.prediction import PredictConfig
+from geoseg.config.products import ProductsConfig
 from geoseg.config.training import ModelConfig, SplitConfig, TrainConfig
 from geoseg.errors import ConfigError
 from geoseg.legend import PALETTE, Legend, LegendClass
@@ -26,6 +27,7 @@ __all__ = [
     "MaskConfig",
     "ModelConfig",
     "PredictConfig",
+    "ProductsConfig",
     "RunConfig",
     "SceneEntry",
     "SplitConfig",
@@ -51,7 +53,8 @@ class RunConfig(Section):
     title: str = ""
     imagery: ImageryConfig
     legend: tuple[ClassEntry, ...] = ()
-    """Needed to train; a model bundle brings its own."""
+    """Needed to train; a model bundle brings its own. In the file also the path of a legend: YAML,
+    CSV, a QGIS style or palette (``io.legends``)."""
     labels: LabelsConfig | None = None
     truth: FilePath | None = None
     """Raster of codes used for scores only; training never reads it."""
@@ -59,6 +62,7 @@ class RunConfig(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     predict: PredictConfig = PredictConfig()
+    products: ProductsConfig = ProductsConfig()
     cluster: ClusterConfig = ClusterConfig()
     random_forest: bool = False
     """Also score a per-pixel random forest on the same labels, as a baseline."""

@@ -26,8 +26,6 @@ class PredictConfig(Section):
     """Share of pixels that must get the same class in bf16 as in fp32 for ``auto`` to take it."""
     flips: bool = False
     """Average the network over four mirrored views: four times the work."""
-    probabilities: bool = False
-    """Also write the probability of each class, in percent."""
     memory: ByteSize | Literal["auto"] = "auto"
     """What a worker process may use, such as ``6GB``; ``auto``: its share of the machine's."""
     tries: Annotated[int, Field(ge=2)] = 3

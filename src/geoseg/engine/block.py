@@ -41,7 +41,7 @@ class Receipt:
 
 
 def part_path(folder: Path, block: Block) -> Path:
-    """Where a block's bands (class code, confidence, share of each class) go."""
+    """Where a block's bands (class code, confidence, optional layers) go."""
     return folder / f"{block.id}.tif"
 
 
@@ -73,10 +73,10 @@ def _predict(place: Workplace, block: Block) -> NDArray[np.uint8]:
     job, cube = place.job, place.read(block.extent)
     mapped = cube.mapped[block.core.within(block.extent)]
     if not mapped.any():
-        return np.full((job.layers, *block.core.shape), NODATA, dtype=np.uint8)
+        return np.full((job.bands, *block.core.shape), NODATA, dtype=np.uint8)
     patches = [p for p in job.plan.lattice.patches(block.core) if _is_mapped(cube, block, p)]
     with probabilities(place, block, patches, cube) as found:
-        return decide(found, mapped, place.ensemble.legend, job.probabilities)
+        return decide(found, mapped, place.ensemble.legend, job.layers)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg import __version__
 from geoseg.config import ImageryConfig
+from geoseg.config.products import Layer, band_count, band_slices
 from geoseg.engine.ensemble import EnsembleSpec
 from geoseg.errors import ChangedInputError, OutputError
 from geoseg.imagery.scenes import Scene, select
@@ -50,8 +51,8 @@ class Job(BaseModel):
     classes: int
     pixels: Pixels
     block: int
-    probabilities: bool
-    """Whether a block holds the share of each class too."""
+    layers: tuple[Layer, ...]
+    """What a block holds besides class and confidence."""
     batch: int
     """Patches of a block that go through the network together; 1 on a CPU."""
     cache: int
@@ -74,9 +75,29 @@ class Job(BaseModel):
         return EnsembleSpec(self.bundles, p.precision, p.device, p.flips)
 
     @property
-    def layers(self) -> int:
+    def slices(self) -> dict[str, slice]:
+        """Which bands of a block's file each layer has."""
+        return band_slices(self.layers, self.classes)
+
+    @property
+    def bands(self) -> int:
         """Bands of a block's file."""
-        return 2 + self.classes * self.probabilities
+        return band_count(self.layers, self.classes)
+
+    @property
+    def run_id(self) -> str:
+        """Fingerprint of the run: the same for the same imagery, models and settings, wherever the
+        files lie and however the grid is cut into blocks. It travels with the products."""
+        places: dict[str, Any] = {
+            "folder": True,
+            "masks": {"folder"},
+            "scenes": {"__all__": {"file", "files", "mask"}},
+        }
+        settings = self.imagery.model_dump(mode="json", exclude=places)
+        inputs = [(Path(path).name, size) for path, size, _ in self.inputs]
+        models = [checksum for _, checksum in self.bundles]
+        pixels = self.pixels.model_dump(mode="json")
+        return files.digest([__version__, settings, inputs, models, pixels])
 
     @property
     def file(self) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.config import ImageryConfig, PredictConfig
+from geoseg.config.products import Layer
 from geoseg.engine import sizing
 from geoseg.engine.choice import Choice, Wish, choose
 from geoseg.engine.crew import Crew
@@ -28,6 +29,8 @@ class Request:
     imagery: ImageryConfig
     bundles: tuple[Path, ...]
     predict: PredictConfig
+    layers: tuple[Layer, ...] = ()
+    """Wanted besides class and confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Crew
             "classes": len(cards[0].classes),
             "pixels": _pixels(lattice, choice, wanted.flips),
             "block": size.block,
-            "probabilities": wanted.probabilities,
+            "layers": request.layers,
             "batch": sizing.batch(load, choice.device_memory),
             "cache": size.cache,
         },

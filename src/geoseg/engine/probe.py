@@ -33,7 +33,7 @@ class Prediction:
     probabilities: NDArray[np.float32] | None
     """``[K]``; None where no date is valid, so that no network is asked."""
     layers: NDArray[np.uint8]
-    """``[2 + K]``: class code, confidence, percent of each class, as a block's file holds them."""
+    """``[bands]``: class code, confidence, optional layers, as a block's file holds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,9 @@ def predict_pixel(job_file: str, row: int, col: int) -> Prediction:
     cube = place.read(block.extent)
     mapped = cube.mapped[pixel.within(block.extent)]
     if not mapped.any():
-        return Prediction(None, np.full(2 + place.job.classes, NODATA, dtype=np.uint8))
+        return Prediction(None, np.full(place.job.bands, NODATA, dtype=np.uint8))
     with probabilities(place, block, patches, cube) as found:
-        layers = decide(found, mapped, place.ensemble.legend, every=True)
+        layers = decide(found, mapped, place.ensemble.legend, place.job.layers)
         return Prediction(found[:, 0, 0].cpu().numpy(), layers[:, 0, 0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.config.products import Layer, band_count, band_slices
 from geoseg.errors import ModelError
 from geoseg.grid import Window
 from geoseg.legend import NODATA, Legend
@@ -88,14 +90,14 @@ def _ramp(start: int, stop: int, size: int, blend: int) -> NDArray[np.float32]:
 
 
 def decide(
-    probabilities: Tensor, mapped: NDArray[np.bool_], legend: Legend, every: bool = False
+    probabilities: Tensor, mapped: NDArray[np.bool_], legend: Legend, layers: Sequence[Layer] = ()
 ) -> NDArray[np.uint8]:
-    """Class code and confidence, ``uint8[2, H, W]``, from ``float32[K, H, W]``, on its device.
+    """Class code, confidence and ``layers``, ``uint8[N, H, W]``, from ``float32[K, H, W]``.
 
-    Confidence is the winner's probability in percent, rounded down, so that 100 means certain; with
-    ``every``, the percent of each class follow. All are ``NODATA`` where ``mapped`` is false. Ties
-    go to the class first in the legend. Raises ``ModelError`` where a mapped pixel's probabilities
-    are no numbers: that is no class.
+    Confidence is the winner's probability in percent, rounded down, so that 100 means certain; so
+    are margin and probabilities. All are ``NODATA`` where ``mapped`` is false. Ties go to the class
+    first in the legend. Raises ``ModelError`` where a mapped pixel's probabilities are no numbers:
+    that is no class.
     """
     share, winner = probabilities.max(dim=0)
     inside = torch.from_numpy(mapped).to(share.device)
@@ -104,12 +106,56 @@ def decide(
             "the network gives no number for some pixels; its weights or its normalization are "
             "damaged, or the imagery holds values far beyond what it was trained on"
         )
-    codes = legend.to_codes(winner.to(torch.uint8).cpu().numpy())
-    shares = share.unsqueeze(0)
-    if every:
-        shares = torch.cat([shares, probabilities])
-    # Blended or averaged, a sum of certain votes may round to a hair above 1.
-    percent = (shares * 100).clamp_(0, 100).to(torch.uint8).cpu().numpy()
-    result = np.concatenate([codes[np.newaxis], percent])
+    count = len(probabilities)
+    result = np.empty((band_count(layers, count), *mapped.shape), np.uint8)
+    result[0] = legend.to_codes(winner.to(torch.uint8).cpu().numpy())
+    for name, bands in band_slices(layers, count).items():
+        for band, plane in enumerate(_planes(name, share, probabilities), bands.start):
+            result[band] = _percent(plane)
     result[:, ~mapped] = NODATA
     return result
+
+
+def _planes(name: str, share: Tensor, probabilities: Tensor) -> Iterator[Tensor]:
+    """The planes of a layer, ``float32[H, W]`` in 0 to 1, one at a time; of the codes, none."""
+    if name == "confidence":
+        yield share
+    elif name == "margin":
+        yield margin(probabilities)
+    elif name == "entropy":
+        yield entropy(probabilities)
+    elif name == "probabilities":
+        yield from probabilities
+
+
+def _percent(plane: Tensor) -> NDArray[np.uint8]:
+    """Whole percent, rounded down."""
+    # Blended or averaged, a sum of certain votes may round to a hair above 1.
+    percent: NDArray[np.uint8] = (plane * 100).clamp_(0, 100).to(torch.uint8).cpu().numpy()
+    return percent
+
+
+def margin(probabilities: Tensor) -> Tensor:
+    """The best probability minus the second best, ``[H, W]``; 1: certain, 0: two classes tie.
+
+    "Best versus second best": Scheffer, Decomain and Wrobel 2001, doi:10.1007/3-540-44816-0_31.
+    """
+    best = torch.zeros_like(probabilities[0])
+    second = torch.zeros_like(best)
+    for plane in probabilities:  # a few planes of memory, where a sort takes those of all classes
+        torch.maximum(second, torch.minimum(best, plane), out=second)
+        torch.maximum(best, plane, out=best)
+    return best.sub_(second)
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy of the classes as a share of the largest possible, ``-sum(p ln p) / ln K``, ``[H, W]``.
+
+    0: one class is certain, 1: all are equally likely. Shannon 1948,
+    doi:10.1002/j.1538-7305.1948.tb01338.x; 0 ln 0 counts as 0.
+    """
+    total = torch.zeros_like(probabilities[0])
+    for plane in probabilities:
+        total.sub_(torch.xlogy(plane, plane))
+    # A hair up: K equal shares, as floats, sum to just below ln K.
+    return total.div_(math.log(len(probabilities))).add_(1e-5)

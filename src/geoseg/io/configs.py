@@ -4,47 +4,26 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from geoseg.config import RunConfig
+from geoseg.config.base import FilePath
 from geoseg.errors import ConfigError
+from geoseg.io import legends
+from geoseg.io.plain_yaml import Loader
 
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML, with two habits of it mended.
-
-    A date stays text, so that an impossible one is reported with its key; a key that comes twice
-    is a mistake and does not silently win over the first.
-    """
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, expression) for tag, expression in resolvers if tag != _TIMESTAMP]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is there twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
 
 
 def load(path: Path) -> RunConfig:
     """The checked config in a YAML file; ``ConfigError`` where it is missing or wrong."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
     except UnicodeDecodeError:
@@ -67,10 +46,20 @@ def parse(content: Mapping[str, Any], base: Path, source: str) -> RunConfig:
     Raises ``ConfigError`` with one line per wrong key.
     """
     try:
-        return RunConfig.model_validate(content, context={"base": base})
+        whole = _with_legend(content, base)
+        return RunConfig.model_validate(whole, context={"base": base})
     except ValidationError as error:
         lines = [_line(problem) for problem in _merged(error)]
         raise ConfigError(f"{source}: " + "\n  ".join(lines)) from None
+
+
+def _with_legend(content: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
+    """The content with the classes in place of the name of their file."""
+    name = content.get("legend")
+    if not isinstance(name, str):
+        return content
+    path = TypeAdapter(FilePath).validate_python(name, context={"base": base})
+    return {**content, "legend": legends.read(path)}
 
 
 def _merged(error: ValidationError) -> list[dict[str, Any]]:

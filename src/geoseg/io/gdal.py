@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import rasterio
 from rasterio._err import CPLE_BaseError  # GDAL's own errors: some calls let them through
@@ -22,11 +24,25 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 # process. The cache is the process's, so its size is too.
 _cache = 256 * 2**20
 
+SMALL = 64 * 2**20
+"""Bytes of the cache for a single pass."""
+
 
 def use_cache(size: int) -> None:
     """Let GDAL keep ``size`` bytes of decoded tiles, unless GDAL_CACHEMAX is set."""
     global _cache  # noqa: PLW0603
     _cache = size
+
+
+@contextmanager
+def small_cache() -> Iterator[None]:
+    """In the body GDAL keeps little: for work that passes over pixels once and gains nothing by more."""
+    before = _cache
+    use_cache(min(_cache, SMALL))
+    try:
+        yield
+    finally:
+        use_cache(before)
 
 
 def environment() -> rasterio.Env:
@@ -37,6 +53,12 @@ def environment() -> rasterio.Env:
 def to_rasterio(window: Window) -> RasterioWindow:
     """A window as rasterio takes it."""
     return RasterioWindow(window.col, window.row, window.width, window.height)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    mine = getattr(os, "sched_getaffinity", None)  # Linux has it alone
+    return len(mine(0)) if mine else os.cpu_count() or 1
 
 
 def cause(error: Exception) -> str:

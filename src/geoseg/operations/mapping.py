@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from geoseg import __version__
+from geoseg.config.products import LAYERS
 from geoseg.engine import crew as crews
 from geoseg.engine.block import part_path, read_receipt
 from geoseg.engine.cluster import ClusterSettings, connect
@@ -17,7 +20,7 @@ from geoseg.engine.predict import Outcome, predict
 from geoseg.errors import BlockError, EmptySelectionError, OutputError
 from geoseg.io import files
 from geoseg.operations.run import Record, Run
-from geoseg.product.raster import mosaic
+from geoseg.product.raster import Making, mosaic
 
 
 def predict_blocks(run: Run, workers: int | None = None, scheduler: str = "") -> Record:
@@ -55,7 +58,8 @@ def _crew(settings: ClusterSettings) -> Iterator[Crew]:
 
 
 def _request(run: Run) -> Request:
-    return Request(run.config.imagery, run.bundles, run.config.predict)
+    config = run.config
+    return Request(config.imagery, run.bundles, config.predict, config.products.layers)
 
 
 def _announce(run: Run, planned: Planned, crew: Crew) -> None:
@@ -101,25 +105,49 @@ def predicted_job(run: Run) -> Job:
 
 
 def finish_map(run: Run) -> Record:
-    """Stitch the blocks into the class and the confidence raster, and the probabilities if wanted.
+    """Stitch the blocks into the class and the confidence raster, and the layers that are wanted.
 
     Raises ``BlockError`` where a block is missing: a map with holes is not published.
     """
     with run.step("stitch") as record:
         job = predicted_job(run)
-        missing = [block.id for block in job.plan if not read_receipt(job, block)]
-        if missing:
-            raise BlockError(
-                f"{job.folder}: {len(missing)} of {len(job.plan)} blocks are not predicted "
-                f"({missing[0]}, ...); run predict again, it resumes"
-            )
+        _require_blocks(job)
         parts = [(block.core, part_path(job.folder, block)) for block in job.plan]
         folder = run.folder
         files.remove_torn(folder.root)
         files.remove_torn(folder.work)
-        paths = [folder.class_map, folder.confidence]
-        if job.probabilities:
-            paths.append(folder.probabilities)
-        mosaic(parts, run.scenes[0].grid, run.legend, paths, run.progress)
+        paths = [folder.layer(name) for name in job.slices]
+        for name in set(LAYERS).difference(job.layers):
+            folder.layer(name).unlink(missing_ok=True)  # an earlier map's
+        making = Making(job.layers, run.config.products.compression, _tags(run, job))
+        mosaic(parts, run.scenes[0].grid, run.legend, paths, run.progress, making)
         record["outputs"] = [path.name for path in paths]
+        record["run_id"] = job.run_id
     return record
+
+
+def _require_blocks(job: Job) -> None:
+    """Raise ``BlockError`` unless every block is there as its receipt says."""
+    blocks = list(job.plan)
+    with ThreadPoolExecutor() as pool:
+        receipts = list(pool.map(lambda block: read_receipt(job, block), blocks))
+    missing = [block.id for block, receipt in zip(blocks, receipts, strict=True) if not receipt]
+    if missing:
+        raise BlockError(
+            f"{job.folder}: {len(missing)} of {len(blocks)} blocks are not predicted "
+            f"({missing[0]}, ...); run predict again, it resumes"
+        )
+
+
+def _tags(run: Run, job: Job) -> tuple[tuple[str, str], ...]:
+    """What every raster says of its origin: nothing that another run of the same would not say."""
+    tags = {
+        "TIFFTAG_SOFTWARE": f"geoseg {__version__}",
+        "GEOSEG_VERSION": __version__,
+        "GEOSEG_RUN": job.run_id,
+        "GEOSEG_MODEL": ",".join(checksum for _, checksum in job.bundles),
+    }
+    dates = sorted(scene.date for scene in run.scenes if scene.date)
+    if dates:
+        tags["GEOSEG_DATES"] = f"{dates[0]}/{dates[-1]}"
+    return tuple(tags.items())

@@ -75,7 +75,7 @@ def _content(run: Run, found: Record, sure: Certainty) -> Record:
         "title": run.config.title or run.config.name,
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "geoseg": __version__,
-        "run": {"fingerprint": predicted.get("fingerprint")},
+        "run": {"fingerprint": run.recorded("stitch").get("run_id")},
         "grid": _grid(run),
         "outputs": _outputs(run),
         "inputs": _inputs(run, clear),
@@ -127,6 +127,7 @@ def _outputs(run: Run) -> Record:
         "polygons": folder.polygons,
         "quicklook": folder.quicklook,
         "report": folder.report,
+        "item": folder.item,
     }
     named = {key: path.name for key, path in known.items()}
     written = {folder.report.with_suffix(end).name for end in (".md", ".json")}
@@ -158,6 +159,7 @@ def summary(run: Run) -> Iterator[str]:
         "polygons": folder.polygons,
         "quicklook": folder.quicklook,
         "report": folder.report,
+        "item": folder.item,
     }
     for name, path in products.items():
         yield f"{name:<11} {_shown(path)}"

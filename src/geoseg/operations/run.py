@@ -42,17 +42,21 @@ class RunFolder:
     @property
     def class_map(self) -> Path:
         """Class codes, a cloud-optimized GeoTIFF."""
-        return self.root / f"{self.name}_class.tif"
+        return self.layer("class")
 
     @property
     def confidence(self) -> Path:
         """Confidence in percent, a cloud-optimized GeoTIFF."""
-        return self.root / f"{self.name}_confidence.tif"
+        return self.layer("confidence")
+
+    def layer(self, name: str) -> Path:
+        """Any raster of the map: class, confidence, or one of ``products.layers``."""
+        return self.root / f"{self.name}_{name}.tif"
 
     @property
-    def probabilities(self) -> Path:
-        """Percent per class, a cloud-optimized GeoTIFF with a band each, where it is wanted."""
-        return self.root / f"{self.name}_probabilities.tif"
+    def item(self) -> Path:
+        """The products as a STAC item."""
+        return self.root / f"{self.name}.json"
 
     @property
     def polygons(self) -> Path:

@@ -69,12 +69,10 @@ def _sources(job: Job, folder: RunFolder, place: Place) -> Iterator[_Source]:
     inner = Window(place.row - block.core.row, place.col - block.core.col, 1, 1)
     pixel, whole = Window(place.row, place.col, 1, 1), (job.height, job.width)
     part = part_path(job.folder, block)
-    yield _Source("block file", part, inner, block.core.shape, slice(0, job.layers))
-    yield _Source("class raster", folder.class_map, pixel, whole, slice(0, 1))
-    yield _Source("confidence raster", folder.confidence, pixel, whole, slice(1, 2))
-    if job.probabilities:
-        shares = slice(2, job.layers)
-        yield _Source("probabilities", folder.probabilities, pixel, whole, shares)
+    yield _Source("block file", part, inner, block.core.shape, slice(0, job.bands))
+    for layer, bands in job.slices.items():
+        kind = layer if layer == "probabilities" else f"{layer} raster"
+        yield _Source(kind, folder.layer(layer), pixel, whole, bands)
 
 
 def _read(source: _Source) -> tuple[list[int], str]:

@@ -1,60 +1,59 @@
-"""From finished blocks to the two rasters people load: class codes and confidence.
+"""From finished blocks to the rasters people load: class codes, confidence, optional layers.
 
-Blocks are gathered one at a time into plain tiled GeoTIFFs beside the target, which then become
-cloud-optimized ones. Pixels alone decide the bytes: how the grid was cut into blocks leaves no
+Blocks are gathered, some at a time, into plain rasters beside the targets, which then become
+cloud-optimized GeoTIFFs. Pixels alone decide the bytes: how the grid was cut into blocks leaves no
 trace.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.config.products import Layer, band_slices
 from geoseg.errors import RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
-from geoseg.io import files, geotiffs, rasters
+from geoseg.io import files, geotiffs, rasters, tables
+from geoseg.io.gdal import cores, small_cache
+from geoseg.io.scratch import Scratch, scratch
 from geoseg.legend import NODATA, Legend
 from geoseg.product import style
 from geoseg.product.style import read_legend
 
-__all__ = ["mosaic", "read_legend"]
+__all__ = ["Making", "mosaic", "read_legend"]
 
 Part = tuple[Window, Path]
 """Where a block lies, and its file: uint8 GeoTIFF of the block's size, codes and confidence."""
 
+IN_MEMORY = 512 * 2**20
+"""Bytes of blocks in memory at once, at most."""
 
-def mosaic(
-    parts: Sequence[Part], grid: Grid, legend: Legend, paths: Sequence[Path], progress: Progress
-) -> None:
-    """Write the class and the confidence raster, cloud-optimized, with their style files.
-
-    ``paths`` are those of the class and the confidence raster and, where it is wanted, of the one
-    with the percent of each class. Each part holds codes in band 1, confidence in percent in band 2
-    and then the percent of each class, 255 for nodata in all. Pixels that no part covers become
-    nodata. One part is in memory at a time. The class raster has
-    the legend's colours, names (``.aux.xml``), QGIS style (``.qml``) and itself (``GEOSEG_LEGEND``).
-    Raises ``RasterError`` for a damaged part, ``OutputError`` where there is no room.
-    """
-    layers = _layers(legend)[: len(paths)]
-    with ExitStack() as stack:
-        plain = [stack.enter_context(_temporary(path)) for path in paths]
-        _gather(parts, grid, list(zip(plain, layers, strict=True)), progress)
-        # The class raster last: where it is, the others are too.
-        for source, path, layer in reversed(list(zip(plain, paths, layers, strict=True))):
-            geotiffs.to_cog(source, path, layer.resampling)
-    _write_side_files(legend, paths[0], paths[1])
+AT_ONCE = 2
+"""Rasters made cloud-optimized at once: part of that work uses a single core."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class Making:
+    """What the rasters are besides class and confidence, and how they are written."""
+
+    layers: tuple[Layer, ...] = ()
+    """What the parts hold behind class and confidence, in this order."""
+    compression: geotiffs.Compression = "deflate"
+    tags: tuple[tuple[str, str], ...] = ()
+    """Metadata of every raster."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
     """One raster made of the parts: which of their bands, and what it looks like."""
 
     bands: slice
@@ -62,75 +61,113 @@ class _Layer:
     resampling: Literal["mode", "average"]
 
 
-def _layers(legend: Legend) -> list[_Layer]:
-    """Class, confidence, probabilities: in this order in the parts' bands."""
-    codes = geotiffs.RasterSpec(
-        "uint8",
-        nodata=NODATA,
-        bands=("crop class",),
-        colormap=legend.colormap,
-        tags=((style.LEGEND_TAG, style.legend_tag(legend)),),
-        compressed=False,
+def mosaic(
+    parts: Sequence[Part],
+    grid: Grid,
+    legend: Legend,
+    paths: Sequence[Path],
+    progress: Progress,
+    making: Making = Making(),
+) -> None:
+    """Write the class and the confidence raster and the optional ones, with their side files.
+
+    ``paths``: class, confidence, then those of ``making.layers``. Parts do not overlap; each holds
+    codes in band 1, confidence in percent in band 2 and then the layers, 255 for nodata in all.
+    Pixels that no part covers become nodata. The class raster has the legend's colours, names and
+    attribute table (``.aux.xml``, ``.vat.dbf``), QGIS style (``.qml``), SLD and itself
+    (``GEOSEG_LEGEND``).
+    Raises ``RasterError`` for a damaged part, ``OutputError`` where there is no room.
+    """
+    planes = _planes(legend, making)
+    with small_cache(), ExitStack() as stack:
+        plain = [
+            stack.enter_context(scratch(path, grid, plane.spec))
+            for path, plane in zip(paths, planes, strict=True)
+        ]
+        counts = _gather(parts, list(zip(plain, planes, strict=True)), legend, progress)
+        # Entered first, renamed last: where the class raster is, the others are too.
+        targets = [stack.enter_context(files.replacing(path)) for path in paths]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            ways = [plane.resampling for plane in planes]
+            for _ in pool.map(Scratch.to_cog, plain, targets, ways, repeat(making.compression)):
+                pass
+    _write_side_files(legend, counts, paths)
+
+
+def _planes(legend: Legend, making: Making) -> list[_Plane]:
+    """The rasters, in the order of the parts' bands."""
+    slices = band_slices(making.layers, len(legend))
+    return [_plane(name, bands, legend, making) for name, bands in slices.items()]
+
+
+def _plane(name: str, bands: slice, legend: Legend, making: Making) -> _Plane:
+    if name == "class":
+        tags = (*making.tags, (style.LEGEND_TAG, style.legend_tag(legend)))
+        codes = geotiffs.RasterSpec("uint8", 1, NODATA, ("crop class",), legend.colormap, tags)
+        return _Plane(bands, codes, "mode")
+    each = [c.name for c in legend] if name == "probabilities" else [name]
+    spec = geotiffs.RasterSpec(
+        "uint8", len(each), NODATA, tuple(f"{title} (percent)" for title in each), None, making.tags
     )
-    confidence = geotiffs.RasterSpec(
-        "uint8", nodata=NODATA, bands=("confidence (percent)",), compressed=False
-    )
-    names = tuple(f"{entry.name} (percent)" for entry in legend)
-    shares = geotiffs.RasterSpec("uint8", len(names), NODATA, names, compressed=False)
-    return [
-        _Layer(slice(0, 1), codes, "mode"),
-        _Layer(slice(1, 2), confidence, "average"),
-        _Layer(slice(2, None), shares, "average"),
-    ]
+    return _Plane(bands, spec, "average")
 
 
 def _gather(
-    parts: Sequence[Part], grid: Grid, layers: Sequence[tuple[Path, _Layer]], progress: Progress
-) -> None:
-    """Copy the parts into plain rasters, one for each layer."""
-    count = layers[-1][1].bands.start + layers[-1][1].spec.count
-    with progress.start("mosaic", len(parts), "blocks") as step, ExitStack() as stack:
-        targets = [
-            (stack.enter_context(geotiffs.create(path, grid, layer.spec)), layer)
-            for path, layer in layers
-        ]
-        for window, path in parts:
-            values = _read_part(window, path, count)
-            for target, layer in targets:
-                target.write(values[layer.bands], window)
-            step.advance()
+    parts: Sequence[Part],
+    targets: Sequence[tuple[Scratch, _Plane]],
+    legend: Legend,
+    progress: Progress,
+) -> NDArray[np.int64]:
+    """Copy the parts into plain rasters, some at a time; pixels of each class, ``int64[K]``."""
+    count = targets[-1][1].bands.stop
 
+    def copy(part: Part) -> list[int]:
+        window, path = part
+        values = _read_part(window, path, count)
+        for target, plane in targets:
+            target.write(values[plane.bands], window)
+        return [int(np.count_nonzero(values[0] == c.code)) for c in legend]
 
-@contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
-    """A name beside the target, on the same disk; removed at the end."""
-    path = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.part.tif")
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    largest = max((window.size * count for window, _ in parts), default=1)
+    threads = max(1, min(cores(), IN_MEMORY // largest))
+    pixels = np.zeros(len(legend), np.int64)
+    with (
+        progress.start("mosaic", len(parts), "blocks") as step,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        try:
+            for found in pool.map(copy, parts):
+                pixels += found
+                step.advance()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return pixels
 
 
 def _read_part(window: Window, path: Path, count: int) -> NDArray[np.uint8]:
     """``uint8[count, height, width]`` of a block file, checked against its window."""
-    info = rasters.describe(path)
-    if (info.grid.height, info.grid.width, info.dtype) != (*window.shape, "uint8") or (
-        info.count < count
-    ):
-        raise RasterError(
-            f"{path}: {info.count} band(s) of {info.dtype}, {info.grid.width} x {info.grid.height} "
-            f"pixels; this block is {count} bands of uint8, {window.width} x {window.height}. Delete "
-            "the file and run again: the block is then predicted anew."
-        )
-    values, _ = rasters.read(path, range(1, count + 1), Window(0, 0, *window.shape))
-    return values
+    with rasters.opened(path) as source:
+        found = (source.height, source.width, set(source.dtypes))
+        if found != (*window.shape, {"uint8"}) or source.count < count:
+            raise RasterError(
+                f"{path}: {source.count} band(s) of {source.dtypes[0]}, {source.width} x "
+                f"{source.height} pixels; this block is {count} bands of uint8, {window.width} x "
+                f"{window.height}. Delete the file and run again: the block is then predicted anew."
+            )
+        values: NDArray[np.uint8] = source.read(range(1, count + 1))
+        return values
 
 
-def _write_side_files(legend: Legend, class_path: Path, confidence_path: Path) -> None:
+def _write_side_files(legend: Legend, counts: NDArray[np.int64], paths: Sequence[Path]) -> None:
+    class_path, *others = paths
+    table = style.attribute_table(legend, counts.tolist())
     files.write_text(class_path.with_suffix(".qml"), style.raster_style(legend))
-    files.write_text(_side_file(class_path), style.category_names(legend))
+    files.write_text(class_path.with_suffix(".sld"), style.raster_sld(legend))
+    files.write_text(_side_file(class_path), style.side_file(legend, table))
+    tables.write_dbf(class_path.with_name(class_path.name + ".vat.dbf"), table)
     # GDAL and QGIS keep statistics there: those of an earlier map would stretch this one wrongly.
-    _side_file(confidence_path).unlink(missing_ok=True)
+    for path in others:
+        _side_file(path).unlink(missing_ok=True)
 
 
 def _side_file(path: Path) -> Path:

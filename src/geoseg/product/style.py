@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from geoseg.errors import ConfigError, RasterError
@@ -96,18 +97,86 @@ def _fill(name: str, entry: LegendClass) -> ET.Element:
     return symbol
 
 
-def category_names(legend: Legend) -> str:
-    """GDAL's side file (``x.tif.aux.xml``) with the name of each code; GeoTIFF has no place for it."""
+Table = dict[str, list[Any]]
+"""An attribute table: column to one value per class."""
+
+
+def attribute_table(legend: Legend, counts: Sequence[int]) -> Table:
+    """Value, pixels, name and colour of each class, by code: what ArcGIS makes a legend of.
+
+    ``counts``: pixels of each class, in the legend's order.
+    """
+    known = sorted(zip(legend, counts, strict=True), key=lambda pair: pair[0].code)
+    found: Table = {
+        "Value": [c.code for c, _ in known],
+        "Count": [count for _, count in known],
+        "Class": [c.name for c, _ in known],
+    }
+    for number, part in enumerate(("Red", "Green", "Blue")):
+        found[part] = [c.rgb[number] for c, _ in known]
+    return {**found, "Alpha": [255] * len(known)}
+
+
+def side_file(legend: Legend, table: Table) -> str:
+    """GDAL's side file (``x.tif.aux.xml``): names and attribute table, for which GeoTIFF has no place.
+
+    Category names are what GDAL programs show beside a code; the table is for QGIS from 3.30 on.
+    """
     root = ET.Element("PAMDataset")
-    names = ET.SubElement(ET.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    names = ET.SubElement(band, "CategoryNames")
     by_code = {c.code: c.name for c in legend}
     for code in range(max(by_code) + 1):
         ET.SubElement(names, "Category").text = by_code.get(code, "")
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode") + "\n"
+    band.append(_table_element(table))
+    return _text(root)
+
+
+_USAGES = {"Value": 5, "Count": 1, "Class": 2, "Red": 6, "Green": 7, "Blue": 8, "Alpha": 9}
+"""What each column is for (``GDALRATFieldUsage``)."""
+
+
+def _table_element(table: Table) -> ET.Element:
+    """The table as GDAL writes it. A count is a float there: an integer of GDAL's has 32 bits."""
+    element = ET.Element("GDALRasterAttributeTable", tableType="thematic")
+    kinds = {"Count": "1", "Class": "2"}
+    for number, name in enumerate(table):
+        column = ET.SubElement(element, "FieldDefn", index=str(number))
+        for key, text in (("Name", name), ("Type", kinds.get(name, "0"))):
+            ET.SubElement(column, key).text = text
+        ET.SubElement(column, "Usage").text = str(_USAGES[name])
+    for number, values in enumerate(zip(*table.values(), strict=True)):
+        row = ET.SubElement(element, "Row", index=str(number))
+        for value in values:
+            ET.SubElement(row, "F").text = str(value)
+    return element
+
+
+_SLD = "http://www.opengis.net/sld"
+
+
+def raster_sld(legend: Legend) -> str:
+    """The class raster's style as OGC Styled Layer Descriptor 1.0, for GeoServer, QGIS and others."""
+    root = ET.Element("StyledLayerDescriptor", version="1.0.0", xmlns=_SLD)
+    layer = ET.SubElement(root, "NamedLayer")
+    ET.SubElement(layer, "Name").text = "crop classes"
+    user = ET.SubElement(layer, "UserStyle")
+    ET.SubElement(user, "Title").text = "Crop classes"
+    rule = ET.SubElement(ET.SubElement(user, "FeatureTypeStyle"), "Rule")
+    symbolizer = ET.SubElement(rule, "RasterSymbolizer")
+    channel = ET.SubElement(ET.SubElement(symbolizer, "ChannelSelection"), "GrayChannel")
+    ET.SubElement(channel, "SourceChannelName").text = "1"
+    colors = ET.SubElement(symbolizer, "ColorMap", type="values")
+    for c in legend:
+        entry = {"color": c.color, "quantity": str(c.code), "label": c.name, "opacity": "1"}
+        ET.SubElement(colors, "ColorMapEntry", entry)
+    return _text(root)
 
 
 def _document(root: ET.Element) -> str:
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + _text(root)
+
+
+def _text(root: ET.Element) -> str:
     ET.indent(root)
-    kind = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-    return kind + ET.tostring(root, encoding="unicode") + "\n"
+    return ET.tostring(root, encoding="unicode") + "\n"
