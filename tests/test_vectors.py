@@ -14,7 +14,8 @@ import pytest
 import shapely
 
 from geoseg.errors import LabelError, OutputError
-from geoseg.io.vectors import create_polygons, read_polygons
+from geoseg.io.polygons import create_polygons
+from geoseg.io.vectors import read_polygons
 
 CRS = "EPSG:32632"
 

@@ -15,6 +15,7 @@ from geoseg.config.cluster import ClusterConfig, TlsConfig
 from geoseg.config.imagery import ImageryConfig, LabelsConfig, MaskConfig, SceneEntry
 from geoseg.config.prediction import PredictConfig
 from geoseg.config.training import ModelConfig, SplitConfig, TrainConfig
+from geoseg.config.vectors import VectorsConfig
 from geoseg.errors import ConfigError
 from geoseg.legend import PALETTE, Legend, LegendClass
 
@@ -31,6 +32,7 @@ __all__ = [
     "SplitConfig",
     "TlsConfig",
     "TrainConfig",
+    "VectorsConfig",
     "make_legend",
 ]
 
@@ -60,6 +62,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     predict: PredictConfig = PredictConfig()
     cluster: ClusterConfig = ClusterConfig()
+    vectors: VectorsConfig = VectorsConfig()
     random_forest: bool = False
     """Also score a per-pixel random forest on the same labels, as a baseline."""
 
