@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,12 @@ from geoseg.io import geotiffs
 from geoseg.io.polygons import PolygonWriter, create_polygons
 from geoseg.legend import Legend
 from geoseg.product.areas import SQUARE_METRES, check_codes, map_grid, read_strip
+from geoseg.product.arcs import Arcs
+from geoseg.product.guard import Vertices
 from geoseg.product.measures import Ground, ground
 from geoseg.product.regions import Outlined, Seam
+from geoseg.product.simplify import simplify
+from geoseg.product.smooth import smooth
 from geoseg.product.style import polygon_style
 
 LAYER = "crops"
@@ -69,12 +73,16 @@ def vectorize(
     grid = map_grid(class_path, confidence_path)
     table = _Table(grid, ground(grid), legend, run)
     written = 0
+    shaped = config.simplify > 0 or config.smooth > 0
+    noted = Vertices(grid.height, grid.width, targets[0].parent) if shaped else None
+    shapes = _Shapes(config, noted)
     with ExitStack() as stack:
         writers = [stack.enter_context(create_polygons(t, LAYER, grid.crs)) for t in targets]
         # An empty batch first: a map without classes has a layer too.
         table.append(writers, Outlined.none())
-        for batch in _batches(_closed(class_path, confidence_path, legend, progress)):
-            table.append(writers, batch)
+        closed = _closed(class_path, confidence_path, legend, shapes, progress)
+        for batch in _batches(closed):
+            table.append(writers, shapes.drawn(batch))
             written += len(batch)
         for writer in writers:
             writer.set_style("geoseg", polygon_style(legend, "code"))
@@ -82,11 +90,11 @@ def vectorize(
 
 
 def _closed(
-    class_path: Path, confidence_path: Path, legend: Legend, progress: Progress
+    class_path: Path, confidence_path: Path, legend: Legend, shapes: _Shapes, progress: Progress
 ) -> Iterator[Outlined]:
     """Complete regions in the order of their last pixels, strip by strip."""
     grid = map_grid(class_path, confidence_path)
-    seam = Seam(grid.width)
+    seam = Seam(grid.width, shapes.vertices)
     windows = list(grid.windows(STRIP))
     with progress.start("polygons", len(windows), "strips") as step:
         for window in windows:
@@ -121,6 +129,22 @@ def _batches(arriving: Iterator[Outlined]) -> Iterator[Outlined]:
         kept = kept.slice(cuts[-1], len(kept))
     if len(kept):
         yield kept
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """How outlines are drawn."""
+
+    config: VectorsConfig
+    vertices: Vertices | None
+
+    def drawn(self, batch: Outlined) -> Outlined:
+        """The regions with their outlines simplified and smoothed."""
+        if self.vertices is None or not len(batch):
+            return batch
+        arcs = Arcs.of(batch.rings)
+        stays = simplify(arcs, self.config.simplify, self.vertices)
+        return replace(batch, rings=smooth(arcs, stays, self.config.smooth, self.vertices))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geoseg.legend import NODATA
+from geoseg.product.guard import Vertices
 from geoseg.product.outlines import trace
 from geoseg.product.rings import Rings
 from geoseg.product.tallies import Tally
@@ -151,7 +152,9 @@ def numbered(groups: Whole) -> Whole:
 class Seam:
     """The lower edge of what has been read: its codes, and the regions that reach it."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, noted: Vertices | None = None) -> None:
+        """``noted`` is told of the borders' vertices."""
+        self._noted = noted
         self._above = np.full(width, NODATA, np.uint8), np.full(width, -1, np.int32)
         self._regions, self._confidence = Regions.none(), Tally.none()
         self._wedges, self._hanging = Wedges.none(), Hanging.none()
@@ -174,7 +177,10 @@ class Seam:
 
         strip = Strip.below((above_codes, above), (codes, places), row)
         kept = self._wedges.pick(slice(None), group[self._wedges.owner], self._wedges.next)
-        wedges, hanging = find_wedges(strip, kept, self._hanging)
+        vertices = strip.vertices()
+        if self._noted:
+            self._noted.add(*vertices[:2], row, len(codes))
+        wedges, hanging = find_wedges(strip, vertices, kept, self._hanging)
         regions = self._regions.followed_by(found).joined(group)
         counted = self._confidence.followed_by(tally, before).joined(group)
         self._above = codes[-1], places[-1]

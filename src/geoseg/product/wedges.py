@@ -155,13 +155,18 @@ class Strip:
         return np.stack([flat[corner + step] for step in (0, width, width + 1, 1)], axis=1)
 
 
-def find_wedges(strip: Strip, before: Wedges, hanging: Hanging) -> tuple[Wedges, Hanging]:
-    """Wedges at the upper edges of the strip's rows, put behind those found ``before``.
+def find_wedges(
+    strip: Strip,
+    vertices: tuple[Ints, Ints, NDArray[np.uint8]],
+    before: Wedges,
+    hanging: Hanging,
+) -> tuple[Wedges, Hanging]:
+    """Wedges at the strip's ``vertices``, put behind those found ``before``.
 
     Also returns what hangs from the strip's lower edge. Where two pixels of a region touch at a point
     only, there are two wedges of it, each going around its pixel; ``outlines`` sorts that out.
     """
-    x, y, borders = strip.vertices()
+    x, y, borders = vertices
     places = strip.around(strip.places, x, y)
     leaves = (borders[:, np.newaxis] >> np.arange(4, dtype=np.uint8) & 1).astype(bool)
     number = np.flatnonzero(leaves & (places >= 0))
