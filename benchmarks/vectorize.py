@@ -45,7 +45,7 @@ from geoseg.product.polygons import vectorize
 from geoseg.product.style import read_legend
 path, target = Path(sys.argv[1]), Path(sys.argv[2])
 legend, other = read_legend(path), path.with_name("confidence.tif")
-found = vectorize(path, other, legend, [target], Silent(), VectorsConfig({options}), "benchmark")
+found = vectorize((path, other), legend, [target], Silent(), VectorsConfig({options}), "benchmark")
 print(json.dumps({{"polygons": found.polygons, "mb": round(target.stat().st_size / 1e6)}}))
 """
 PROGRAMS = {
@@ -106,7 +106,7 @@ def _line(row: dict[str, object]) -> str:
     if "failed" in row:
         return f"{row['map']:<9} {row['program']:<28} failed: {row['failed']}"
     return (
-        f"{row['map']:<9} {row['program']:<28} {row['seconds']:7.1f} s {row['peak_rss_mb']:7.0f} MiB "
+        f"{row['map']:<9} {row['program']:<28} {row['seconds']:7.1f} s {row['cpu_seconds']:7.1f} CPU s {row['peak_rss_mb']:7.0f} MiB "
         f"{row.get('polygons', ''):>9} polygons {row.get('mb', ''):>5} MB (load {row['load_before']})"
     )
 

@@ -22,7 +22,7 @@ from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.io import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
-from geoseg.product import polygons
+from geoseg.product import polygons, strips
 from geoseg.product.areas import area_table
 from geoseg.product.polygons import vectorize
 from geoseg.product.regions import Outlined, Seam
@@ -31,6 +31,8 @@ LEGEND = Legend(
     tuple(LegendClass(code, f"crop {code}", PALETTE[code % 10]) for code in (0, 1, 2, 9))
 )
 UTM = str(CRS.from_epsg(32632).to_wkt())
+COLUMNS = ["code", "crop", "area_m2", "area_ha", "perimeter_m", "pixels"]
+COLUMNS += ["confidence", "confidence_p10", "run"]
 Codes = NDArray[np.uint8]
 
 
@@ -178,9 +180,9 @@ GRIDS = {
 def test_file_of_polygons(tmp_path: Path, name: str) -> None:
     grid, codes = GRIDS[name], blobs(83, 120)
     paths = write(tmp_path, codes, grid)
-    count = vectorize(*paths, LEGEND, [tmp_path / "m_crops.gpkg"], Silent()).polygons
+    count = vectorize(paths, LEGEND, [tmp_path / "m_crops.gpkg"], Silent()).polygons
     table = geopandas.read_file(tmp_path / "m_crops.gpkg", layer="crops")
-    assert list(table.columns) == ["code", "crop", "area_ha", "pixels", "confidence", "geometry"]
+    assert list(table.columns) == [*COLUMNS, "geometry"]
     assert len(table) == count
     assert (table.crs is None) == (grid.crs is None)
     if grid.crs:
@@ -213,33 +215,33 @@ def test_bytes_do_not_depend_on_the_strips(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(polygons, "_BATCH", 1000)
     written = set()
     for rows in (7, 20, 512):
-        monkeypatch.setattr(polygons, "STRIP", rows)
-        vectorize(*paths, LEGEND, [tmp_path / "crops.gpkg"], Silent())
+        monkeypatch.setattr(strips, "STRIP", rows)
+        vectorize(paths, LEGEND, [tmp_path / "crops.gpkg"], Silent())
         written.add((tmp_path / "crops.gpkg").read_bytes())
     assert len(written) == 1
     whole = pyogrio.read_dataframe(tmp_path / "crops.gpkg", layer="crops")
     monkeypatch.setattr(polygons, "_BATCH", 10**9)
-    vectorize(*paths, LEGEND, [tmp_path / "crops.gpkg"], Silent())
+    vectorize(paths, LEGEND, [tmp_path / "crops.gpkg"], Silent())
     assert whole.equals(pyogrio.read_dataframe(tmp_path / "crops.gpkg", layer="crops"))
 
 
-def test_batches_are_bounded_by_their_corners(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_bounded_by_their_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polygons, "_BATCH", 300)
     whole, _ = by_strips(blobs(83, 120), 10)
-    sizes = np.bincount(whole.corners.owner)
-    batches = list(polygons._batches(iter([whole, no_regions(), whole])))
+    sizes = whole.rings.points()
+    batches = list(polygons._batches(iter([whole, Outlined.none(), whole])))
     assert sum(len(batch) for batch in batches) == 2 * len(whole)
     assert len(batches) > 2 * sizes.sum() / (300 + sizes.max())
-    assert max(len(batch.corners) for batch in batches) < 300 + sizes.max()
+    assert max(len(batch.rings.x) for batch in batches) < 300 + sizes.max()
 
 
 def test_a_map_of_nodata_is_an_empty_layer(tmp_path: Path) -> None:
     codes = np.full((83, 120), NODATA, np.uint8)
     paths = write(tmp_path, codes, GRIDS["utm"])
-    assert vectorize(*paths, LEGEND, [tmp_path / "m.gpkg"], Silent()).polygons == 0
+    assert vectorize(paths, LEGEND, [tmp_path / "m.gpkg"], Silent()).polygons == 0
     info = pyogrio.read_info(tmp_path / "m.gpkg", layer="crops")
     assert (info["features"], info["crs"]) == (0, "EPSG:32632")
-    assert list(info["fields"]) == ["code", "crop", "area_ha", "pixels", "confidence"]
+    assert list(info["fields"]) == COLUMNS
 
 
 def test_a_code_outside_the_legend_leaves_no_file(tmp_path: Path) -> None:
@@ -247,7 +249,7 @@ def test_a_code_outside_the_legend_leaves_no_file(tmp_path: Path) -> None:
     codes[60, 60] = 77
     paths = write(tmp_path, codes, GRIDS["utm"])
     with pytest.raises(RasterError, match="holds the value 77"):
-        vectorize(*paths, LEGEND, [tmp_path / "m.gpkg"], Silent())
+        vectorize(paths, LEGEND, [tmp_path / "m.gpkg"], Silent())
     assert not (tmp_path / "m.gpkg").exists()
 
 
@@ -256,4 +258,4 @@ def test_other_rasters_are_refused(tmp_path: Path) -> None:
     with geotiffs.create(path, GRIDS["utm"], geotiffs.RasterSpec("float32")):
         pass
     with pytest.raises(RasterError, match=r"float\.tif holds 1 band\(s\) of float32"):
-        vectorize(path, path, LEGEND, [tmp_path / "m.gpkg"], Silent())
+        vectorize((path, path), LEGEND, [tmp_path / "m.gpkg"], Silent())

@@ -8,6 +8,7 @@ and a step down are in metres east and north gives lengths.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyproj
@@ -31,6 +32,13 @@ class Ground:
     step of one column, at each lattice row."""
     down: Floats
     """``[height + 1, 2]``: metres east and north from the first lattice row to each."""
+
+    @classmethod
+    def of_pixels(cls, grid: Grid) -> Self:
+        """Pixels as the unit, for a grid that is nowhere."""
+        rows = np.arange(grid.height + 1.0)
+        down = np.stack([np.zeros_like(rows), rows], axis=1)
+        return cls(rows, np.array([[1.0, 0.0]]), down)
 
     def areas(self, rings: Rings) -> Floats:
         """m² of each polygon; straight lines of the lattice are its borders."""

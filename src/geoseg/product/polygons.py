@@ -19,27 +19,22 @@ import pyarrow as pa
 
 from geoseg.config import VectorsConfig
 from geoseg.feedback import Progress
-from geoseg.grid import Grid, Window
-from geoseg.io import geotiffs
+from geoseg.grid import Grid
 from geoseg.io.polygons import PolygonWriter, create_polygons
 from geoseg.legend import Legend
-from geoseg.product.areas import SQUARE_METRES, check_codes, map_grid, read_strip
 from geoseg.product.arcs import Arcs
+from geoseg.product.areas import SQUARE_METRES, map_grid
 from geoseg.product.guard import Vertices
-from geoseg.product.measures import Ground, ground
+from geoseg.product.ledger import ClassReckoning, Ledger
+from geoseg.product.measures import Floats, Ground, ground
 from geoseg.product.regions import Outlined, Seam
 from geoseg.product.simplify import simplify
 from geoseg.product.smooth import smooth
+from geoseg.product.strips import MapStrips
 from geoseg.product.style import polygon_style
 
 LAYER = "crops"
 """Name of the layer in the file."""
-
-STRIP = geotiffs.TILE
-"""Rows read at a time: a row of tiles. It bounds the memory and changes no polygon."""
-
-_PIXELS = 2**22
-"""Pixels looked at at a time."""
 
 _BATCH = 500_000
 """Points of polygons written at a time."""
@@ -50,68 +45,40 @@ class Vectorized:
     """What was written."""
 
     polygons: int
+    classes: tuple[ClassReckoning, ...]
+    """Areas of polygons beside those of the raster, in the legend's order."""
 
 
 def vectorize(
-    class_path: Path,
-    confidence_path: Path,
+    maps: tuple[Path, Path],
     legend: Legend,
     targets: Sequence[Path],
     progress: Progress,
     config: VectorsConfig | None = None,
     run: str = "",
 ) -> Vectorized:
-    """Write the 4-connected regions of the class raster as polygons, into each of ``targets``.
+    """Write the 4-connected regions of a class raster as polygons, into each of ``targets``.
 
-    Layer ``crops``, a QGIS style in a GeoPackage; ``code``, ``crop`` (name), ``area_m2`` and
-    ``area_ha`` (of the polygon; on the ellipsoid where the CRS is geographic), ``perimeter_m``,
-    ``pixels``, ``confidence`` (mean, percent), ``confidence_p10`` (a tenth of the pixels are at most
-    as certain), ``run``. Lengths and areas are null without CRS. Raises ``RasterError``,
-    ``GridMismatchError``, ``OutputError``.
+    ``maps`` are the class raster and its confidence. Layer ``crops``, with a QGIS style in a GeoPackage;
+    ``code``, ``crop`` (name), ``area_m2`` and ``area_ha`` (of the polygon; on the ellipsoid where the
+    CRS is geographic), ``perimeter_m``, ``pixels``, ``confidence`` (mean, percent),
+    ``confidence_p10`` (a tenth of the pixels are at most as certain), ``run``. Lengths and areas are
+    null without CRS. Raises ``RasterError``, ``GridMismatchError``, ``OutputError``.
     """
     config = config or VectorsConfig()
-    grid = map_grid(class_path, confidence_path)
-    table = _Table(grid, ground(grid), legend, run)
-    written = 0
-    shaped = config.simplify > 0 or config.smooth > 0
-    noted = Vertices(grid.height, grid.width, targets[0].parent) if shaped else None
-    shapes = _Shapes(config, noted)
+    grid = map_grid(*maps)
     with ExitStack() as stack:
         writers = [stack.enter_context(create_polygons(t, LAYER, grid.crs)) for t in targets]
+        work = _Work(grid, legend, config, run, targets[0].parent)
+        strips = MapStrips(*maps, grid, legend).merged(config, targets[0].parent, progress)
         # An empty batch first: a map without classes has a layer too.
-        table.append(writers, Outlined.none())
-        closed = _closed(class_path, confidence_path, legend, shapes, progress)
-        for batch in _batches(closed):
-            table.append(writers, shapes.drawn(batch))
-            written += len(batch)
+        work.write(writers, Outlined.none())
+        for batch in _batches(work.closed(strips, progress)):
+            work.write(writers, batch)
         for writer in writers:
             writer.set_style("geoseg", polygon_style(legend, "code"))
-    return Vectorized(written)
-
-
-def _closed(
-    class_path: Path, confidence_path: Path, legend: Legend, shapes: _Shapes, progress: Progress
-) -> Iterator[Outlined]:
-    """Complete regions in the order of their last pixels, strip by strip."""
-    grid = map_grid(class_path, confidence_path)
-    seam = Seam(grid.width, shapes.vertices)
-    windows = list(grid.windows(STRIP))
-    with progress.start("polygons", len(windows), "strips") as step:
-        for window in windows:
-            codes, confidence = read_strip(class_path, confidence_path, window)
-            check_codes(np.unique(codes), legend, class_path)
-            for part in _parts(window):
-                rows = slice(part.row - window.row, part.row_stop - window.row)
-                yield seam.add(codes[rows], confidence[rows], part.row)
-            step.advance()
-    yield seam.finish(grid.height)
-
-
-def _parts(window: Window) -> Iterator[Window]:
-    """A window in rows that hold no more than ``_PIXELS``, or one by one."""
-    rows = max(1, _PIXELS // window.width)
-    for row in range(window.row, window.row_stop, rows):
-        yield Window(row, window.col, rows, window.width).clip(window)
+    classes = work.ledger.table(legend, strips.merged_regions)
+    return Vectorized(sum(row.polygons for row in classes), classes)
 
 
 def _batches(arriving: Iterator[Outlined]) -> Iterator[Outlined]:
@@ -131,45 +98,55 @@ def _batches(arriving: Iterator[Outlined]) -> Iterator[Outlined]:
         yield kept
 
 
-@dataclass(frozen=True)
-class _Shapes:
-    """How outlines are drawn."""
+class _Work:
+    """One map on its way into the files."""
 
-    config: VectorsConfig
-    vertices: Vertices | None
+    def __init__(
+        self, grid: Grid, legend: Legend, config: VectorsConfig, run: str, folder: Path
+    ) -> None:
+        self._grid, self._legend, self._config = grid, legend, config
+        self._run = pa.array([run or None], pa.string())
+        self._ground = ground(grid)
+        self._unit = self._ground or Ground.of_pixels(grid)
+        self.ledger = Ledger(self._unit, known=self._ground is not None)
+        shaped = config.simplify > 0 or config.smooth > 0
+        self._vertices = Vertices(grid.height, grid.width, folder) if shaped else None
 
-    def drawn(self, batch: Outlined) -> Outlined:
-        """The regions with their outlines simplified and smoothed."""
-        if self.vertices is None or not len(batch):
-            return batch
-        arcs = Arcs.of(batch.rings)
-        stays = simplify(arcs, self.config.simplify, self.vertices)
-        return replace(batch, rings=smooth(arcs, stays, self.config.smooth, self.vertices))
+    def closed(self, strips: MapStrips, progress: Progress) -> Iterator[Outlined]:
+        """Complete regions in the order of their last pixels, strip by strip."""
+        seam = Seam(self._grid.width, self._vertices)
+        with progress.start("polygons", len(strips.windows), "strips") as step:
+            for window in strips.windows:
+                codes, shown, confidence = strips.read(window)
+                self.ledger.add_strip(codes, shown, window.row)
+                yield seam.add(shown, confidence, window.row)
+                step.advance()
+        yield seam.finish(self._grid.height)
 
-
-@dataclass(frozen=True)
-class _Table:
-    """The columns of the layer."""
-
-    grid: Grid
-    ground: Ground | None
-    legend: Legend
-    run: str
-
-    def append(self, writers: Sequence[PolygonWriter], batch: Outlined) -> None:
-        """Write a batch of regions."""
-        outlines, columns = batch.rings.polygons(self.grid), self._columns(batch)
+    def write(self, writers: Sequence[PolygonWriter], batch: Outlined) -> None:
+        """Shape a batch of regions, write it and count it."""
+        drawn = self._drawn(batch)
+        area = self._unit.areas(drawn.rings)
+        self.ledger.add_polygons(drawn.regions.code, area)
+        outlines, columns = drawn.rings.polygons(self._grid), self._columns(drawn, area)
         for writer in writers:
             writer.append(outlines, columns)
 
-    def _columns(self, batch: Outlined) -> dict[str, Any]:
-        regions, rings = batch.regions, batch.rings
-        unknown = np.full(len(batch), np.nan)
-        area = self.ground.areas(rings) if self.ground else unknown
-        perimeter = self.ground.perimeters(rings) if self.ground else unknown
+    def _drawn(self, batch: Outlined) -> Outlined:
+        """The regions with their outlines simplified and smoothed."""
+        if self._vertices is None or not len(batch):
+            return batch
+        arcs = Arcs.of(batch.rings)
+        stays = simplify(arcs, self._config.simplify, self._vertices)
+        return replace(batch, rings=smooth(arcs, stays, self._config.smooth, self._vertices))
+
+    def _columns(self, batch: Outlined, area: Floats) -> dict[str, Any]:
+        regions, count = batch.regions, len(batch)
+        perimeter = self._unit.perimeters(batch.rings)
+        if self._ground is None:
+            area, perimeter = np.full((2, count), np.nan)
         names = np.full(256, "", dtype=object)
-        names[self.legend.codes] = self.legend.names
-        run = pa.array([self.run or None], pa.string())
+        names[self._legend.codes] = self._legend.names
         return {
             "code": regions.code.astype(np.int32),
             "crop": pa.array(names, pa.string()).take(pa.array(regions.code)),
@@ -177,7 +154,7 @@ class _Table:
             "area_ha": np.round(area / SQUARE_METRES, 6),
             "perimeter_m": np.round(perimeter, 2),
             "pixels": regions.pixels,
-            "confidence": np.round(batch.confidence.means(len(batch)), 2),
-            "confidence_p10": batch.confidence.percentiles(len(batch), 10).astype(np.int32),
-            "run": run.take(pa.array(np.zeros(len(batch), np.int8))),
+            "confidence": np.round(batch.confidence.means(count), 2),
+            "confidence_p10": batch.confidence.percentiles(count, 10).astype(np.int32),
+            "run": self._run.take(pa.array(np.zeros(count, np.int8))),
         }
