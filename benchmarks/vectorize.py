@@ -49,8 +49,8 @@ found = vectorize((path, other), legend, [target], Silent(), VectorsConfig({opti
 print(json.dumps({{"polygons": found.polygons, "mb": round(target.stat().st_size / 1e6)}}))
 """
 PROGRAMS = {
-    "shapes": SHAPES + 'print(\'{"polygons": %d}\' % sum(1 for _ in found))',
-    "shapes into a GeoDataFrame": FRAME + 'print(\'{"polygons": %d}\' % len(frame))',
+    "shapes": SHAPES + "print('{\"polygons\": %d}' % sum(1 for _ in found))",
+    "shapes into a GeoDataFrame": FRAME + "print('{\"polygons\": %d}' % len(frame))",
     "geoseg": GEOSEG.format(options=""),
     "geoseg, simplified": GEOSEG.format(options="simplify=1"),
     "geoseg, smoothed": GEOSEG.format(options="simplify=1, smooth=2"),
@@ -172,9 +172,7 @@ def _speckled(window, rng):  # type: ignore[no-untyped-def]
     import numpy as np
 
     noisy = rng.random(window.shape, np.float32) < SPECKLED
-    return np.where(
-        noisy, rng.integers(0, CLASSES, window.shape, np.uint8), _parcels(window, rng)
-    )
+    return np.where(noisy, rng.integers(0, CLASSES, window.shape, np.uint8), _parcels(window, rng))
 
 
 CELLS = {"parcels": _parcels, "speckled": _speckled}

@@ -32,3 +32,8 @@ class VectorsConfig(Section):
         if len(set(formats)) < len(formats):
             raise ValueError("names a format twice")
         return formats
+
+    @property
+    def exact(self) -> bool:
+        """Whether the polygons are the raster's, pixel by pixel."""
+        return not (self.simplify or self.smooth or self.minimum_area or self.minimum_pixels)

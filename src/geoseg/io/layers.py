@@ -43,7 +43,7 @@ class GdalSink:
         """``geometry`` names the column that holds the WKB."""
         self._path, self._driver, self._layer, self._crs = path, driver, layer, crs
         self._geometry = geometry
-        self._batches: queue.Queue[pa.RecordBatch | None | _AbandonedError] = queue.Queue(1)
+        self._batches: queue.Queue[pa.RecordBatch | _AbandonedError | None] = queue.Queue(1)
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
 
@@ -73,7 +73,7 @@ class GdalSink:
             self._put(_AbandonedError())
             self._thread.join()
 
-    def _put(self, batch: pa.RecordBatch | None | _AbandonedError) -> None:
+    def _put(self, batch: pa.RecordBatch | _AbandonedError | None) -> None:
         assert self._thread is not None
         while self._thread.is_alive():
             try:

@@ -118,5 +118,3 @@ def format_of(path: Path) -> str:
             f"{path.suffix or 'a file without suffix'!r}. Change the name of the output."
         )
     return found
-
-

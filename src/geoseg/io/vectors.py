@@ -17,6 +17,7 @@ import shapely
 from geoseg.errors import LabelError, OutputError
 from geoseg.io.layers import FAILURES
 
+
 def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geopandas.GeoDataFrame:
     """Polygons of one layer with the named columns, in the file's own CRS.
 

@@ -67,6 +67,7 @@ def _content(run: Run, found: Record) -> Record:
         "nodata_pixels": grid.window.size - sum(row["pixels"] for row in found["areas"]),
         "quality": found["quality"],
         "polygons": run.recorded("vectorize").get("polygons"),
+        "vectors": run.recorded("vectorize").get("classes", []),
         "scores": {"unseen": evaluation["unseen"]} if "unseen" in evaluation else {},
         "baselines": _baselines(evaluation),
         "model": {"card": card, "history": history},
@@ -95,7 +96,7 @@ def _outputs(run: Run) -> Record:
     return {
         "class": folder.class_map.name,
         "confidence": folder.confidence.name,
-        "polygons": folder.polygons.name,
+        "polygons": run.polygon_files[0].name,
         "quicklook": folder.quicklook.name,
         "report": folder.report.name,
         "model": model,
@@ -121,7 +122,7 @@ def summary(run: Run) -> Iterator[str]:
     products = {
         "map": folder.class_map,
         "confidence": folder.confidence,
-        "polygons": folder.polygons,
+        "polygons": run.polygon_files[0],
         "quicklook": folder.quicklook,
         "report": folder.report,
     }

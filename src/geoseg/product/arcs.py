@@ -53,7 +53,10 @@ class Arcs:
         arc = np.cumsum(joint) - 1
         begins = np.flatnonzero(joint)
         apart = rings.apart[index[begins]]
-        leaving, coming = apart >> np.uint32(16), np.append(apart[1:], np.uint32(0)) & np.uint32(0xFFFF)
+        leaving, coming = (
+            apart >> np.uint32(16),
+            np.append(apart[1:], np.uint32(0)) & np.uint32(0xFFFF),
+        )
         alone = _share(leaving, coming) | single[ring[begins]]
         return cls(x, y, joint, rings.degree[index] > 2, arc, ~alone, stops, rings.first)
 

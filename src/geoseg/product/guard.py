@@ -24,7 +24,7 @@ Triangles = tuple[Floats, Floats]
 """x and y of three points, ``[n, 3]`` each."""
 
 _NEAR = 1e-9
-"""Coordinates are fractions with denominators below a million: what is nearer to a whole number is one."""
+"""Fractions with denominators below a million that are nearer to a whole number are one."""
 
 
 class Vertices:
@@ -66,7 +66,9 @@ class Vertices:
         word = word - beyond
         mask = (np.uint64(1) << bit) - np.uint64(1)
         mask[beyond] = ~np.uint64(0)
-        return self._before[row, word] + np.bitwise_count(self._bits[row, word] & mask).astype(np.int64)
+        return self._before[row, word] + np.bitwise_count(self._bits[row, word] & mask).astype(
+            np.int64
+        )
 
 
 def _file(folder: Path, shape: tuple[int, int], kind: type[np.generic]) -> NDArray[np.generic]:

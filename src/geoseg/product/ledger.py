@@ -47,9 +47,7 @@ class Ledger:
         self._raster, self._drawn = np.zeros(256), np.zeros(256)
         self._polygons, self._moved = np.zeros(256, np.int64), np.zeros(256, np.int64)
 
-    def add_strip(
-        self, codes: NDArray[np.uint8], shown: NDArray[np.uint8], row: int
-    ) -> None:
+    def add_strip(self, codes: NDArray[np.uint8], shown: NDArray[np.uint8], row: int) -> None:
         """Count the raster's pixels from ``row`` on; ``shown``: the codes after merging."""
         sizes = self._rows[row : row + len(codes)]
         if np.all(sizes == sizes[:1]):

@@ -4,9 +4,9 @@ In a round every small region joins, all at once, the neighbour with which it sh
 edges; of equals the one of the smaller code, then the one whose first pixel comes first). Chains are
 followed to their end; of two that chose each other the larger keeps its class (of equals the one whose
 first pixel comes first). Longer circles cannot be: around one all borders would be equally long, and
-each member would rank above the one two before it. What has joined is one region for the next round; rounds go
-on until no small region has a neighbour. Nodata is no neighbour and nothing becomes nodata, so the map
-has no new holes, and what lies alone in nodata stays.
+each member would rank above the one two before it. What has joined is one region for the next round;
+rounds go on until no small region has a neighbour. Nodata is no neighbour and nothing becomes nodata,
+so the map has no new holes, and what lies alone in nodata stays.
 
 The class raster is read strip by strip, the result kept in a file without a name. In memory are, besides
 a strip, some twenty bytes for each region of the map.
@@ -131,7 +131,9 @@ class _Table:
 
     def _ends(self, onto: Ints) -> Ints:
         """Chains followed to their ends."""
-        mutual = np.flatnonzero((onto[onto] == np.arange(len(onto))) & (onto != np.arange(len(onto))))
+        mutual = np.flatnonzero(
+            (onto[onto] == np.arange(len(onto))) & (onto != np.arange(len(onto)))
+        )
         other = onto[mutual]
         keeps = (self.weight[mutual] > self.weight[other]) | (
             (self.weight[mutual] == self.weight[other]) & (mutual < other)

@@ -55,7 +55,11 @@ class Ground:
         squares = np.zeros(len(columns))
         for axis in (0, 1):
             down = _between(self.down[:, axis], rings.y)
-            step = self.right[0, axis] if len(self.right) == 1 else _between(self.right[:, axis], middle)
+            step = (
+                self.right[0, axis]
+                if len(self.right) == 1
+                else _between(self.right[:, axis], middle)
+            )
             squares += (down[following] - down + columns * step) ** 2
         return rings.sums(np.sqrt(squares))
 
@@ -106,4 +110,6 @@ def _steps(crs: pyproj.CRS, grid: Grid) -> tuple[Floats, Floats]:
 def _metres(found: tuple[Floats, Floats, Floats]) -> Floats:
     """East and north of lines given by azimuths (degrees) and lengths (m)."""
     azimuth = np.radians(found[0])
-    return np.stack([np.sin(azimuth), np.cos(azimuth)], axis=1) * np.asarray(found[2])[:, np.newaxis]
+    return (
+        np.stack([np.sin(azimuth), np.cos(azimuth)], axis=1) * np.asarray(found[2])[:, np.newaxis]
+    )

@@ -93,9 +93,7 @@ def _free(
     return free
 
 
-def _curve(
-    corner: Floats, cut: NDArray[np.bool_], power: int, owner: Ints, number: Ints
-) -> Floats:
+def _curve(corner: Floats, cut: NDArray[np.bool_], power: int, owner: Ints, number: Ints) -> Floats:
     """One coordinate of the new points: those of the curve between its ends, then the middle."""
     along = np.where(cut[owner], (number + 1) / 2.0**power, 0.5)
     first, point, last = corner[owner].T
@@ -103,5 +101,3 @@ def _curve(
     bent = first * (1 - along) ** 2 + point * (2 * along * (1 - along)) + last * along**2
     inner = number < np.where(cut, 2**power - 1, 1)[owner]
     return np.asarray(np.where(inner, np.where(cut[owner], bent, point), last))
-
-

@@ -22,7 +22,7 @@ from geoseg.product.mapping_unit import Read, merge_small
 STRIP = geotiffs.TILE
 """Rows read at a time: a row of tiles. It bounds the memory and changes no polygon."""
 
-_PIXELS = 2**22
+_PIXELS = 2**21
 """Pixels looked at at a time."""
 
 _FINE = 2**20
@@ -52,7 +52,9 @@ class MapStrips:
     def read(self, window: Window) -> tuple[Codes, Codes, Codes]:
         """Codes as they are, codes after merging, confidence; ``RasterError`` for a strange code."""
         codes = self._codes(window)
-        check_codes(np.flatnonzero(np.bincount(codes.ravel(), minlength=256)), self.legend, self.class_path)
+        check_codes(
+            np.flatnonzero(np.bincount(codes.ravel(), minlength=256)), self.legend, self.class_path
+        )
         shown = self.shown(window) if self.shown else codes
         return codes, shown, self._confidence(window)
 
