@@ -10,7 +10,7 @@ import queue
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +76,9 @@ class GdalSink:
     def _put(self, batch: pa.RecordBatch | _AbandonedError | None) -> None:
         assert self._thread is not None
         while self._thread.is_alive():
-            try:
-                return self._batches.put(batch, timeout=0.2)
-            except queue.Full:
-                continue
+            with suppress(queue.Full):
+                self._batches.put(batch, timeout=0.2)
+                return
         if self._failure and not isinstance(batch, _AbandonedError):
             raise self._failure
 

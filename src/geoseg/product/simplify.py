@@ -27,22 +27,14 @@ from geoseg.product.wedges import Ints
 def simplify(arcs: Arcs, tolerance: float, vertices: Vertices) -> NDArray[np.bool_]:
     """Which points of the arcs stay when borders may move by ``tolerance`` pixels."""
     state = _Chain.of(arcs)
-    found = np.flatnonzero(~arcs.joint)
-    state.measure(found, tolerance)
-    found = found[np.isfinite(state.cost[found])]
-    while len(found):
+    state.measure(np.flatnonzero(~arcs.joint), tolerance)
+    while len(found := np.flatnonzero(np.isfinite(state.cost))):
         least = found[state.is_least(found)]
         before, after = state.before[least], state.after[least]
         free = arcs.free(arcs.triangles(before, least, after), before, after, vertices)
-        state.cost[least] = np.inf  # those that are not free stay until a neighbour goes
-        gone = least[free]
-        state.take_out(gone)
-        touched = np.unique(np.concatenate([state.before[gone], state.after[gone]]))
-        touched = touched[~arcs.joint[touched]]
-        state.measure(touched, tolerance)
-        # Corners that were blocked before are in ``touched`` if they may be free now.
-        found = np.union1d(found, touched)
-        found = found[np.isfinite(state.cost[found])]
+        # Those that are not free stay until a neighbour goes and they are measured again.
+        state.cost[least] = np.inf
+        state.measure(state.take_out(least[free]), tolerance)
     return state.stays
 
 
@@ -79,11 +71,14 @@ class _Chain:
             least &= (cost < other) | ((cost == other) & (rank < self.rank[beside]))
         return least
 
-    def take_out(self, point: Ints) -> None:
-        """Remove points of which no two are neighbours."""
+    def take_out(self, point: Ints) -> Ints:
+        """Remove points of which no two are neighbours; returns the corners beside them."""
         self.stays[point] = False
         before, after = self.before[point], self.after[point]
         self.after[before], self.before[after] = after, before
+        beside = np.zeros(len(self.stays), bool)
+        beside[before] = beside[after] = True
+        return np.flatnonzero(beside & ~self.arcs.joint)
 
     def measure(self, point: Ints, tolerance: float) -> None:
         """Set the cost of points from all that lies between their neighbours."""
