@@ -52,9 +52,9 @@ PROGRAMS = {
     "shapes": SHAPES + "print('{\"polygons\": %d}' % sum(1 for _ in found))",
     "shapes into a GeoDataFrame": FRAME + "print('{\"polygons\": %d}' % len(frame))",
     "geoseg": GEOSEG.format(options=""),
-    "geoseg, simplified": GEOSEG.format(options="simplify=1"),
-    "geoseg, smoothed": GEOSEG.format(options="simplify=1, smooth=2"),
-    "geoseg, 0.5 ha": GEOSEG.format(options="minimum_area=0.5"),
+    "geoseg simplified": GEOSEG.format(options="simplify=1"),
+    "geoseg smoothed": GEOSEG.format(options="simplify=1, smooth=2"),
+    "geoseg 0.5 ha": GEOSEG.format(options="minimum_area=0.5"),
 }
 SLOW = {
     "and dissolved": FRAME + 'print(\'{"polygons": %d}\' % len(frame.dissolve("code").explode()))',
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--size", type=int, default=10980)
     parser.add_argument("--maps", default="parcels,speckled")
-    parser.add_argument("--only", default="", help="programs by their first words, comma between")
+    parser.add_argument("--only", default="", help="programs by name, comma between")
     parser.add_argument("--format", default="gpkg", choices=["gpkg", "fgb", "parquet"])
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--folder", type=Path, help="keep the maps here")

@@ -66,9 +66,8 @@ class Vertices:
         word = word - beyond
         mask = (np.uint64(1) << bit) - np.uint64(1)
         mask[beyond] = ~np.uint64(0)
-        return self._before[row, word] + np.bitwise_count(self._bits[row, word] & mask).astype(
-            np.int64
-        )
+        here = np.bitwise_count(self._bits[row, word] & mask)
+        return np.asarray(self._before[row, word] + here.astype(np.int64))
 
 
 def _file(folder: Path, shape: tuple[int, int], kind: type[np.generic]) -> NDArray[np.generic]:

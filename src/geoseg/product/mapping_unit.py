@@ -187,12 +187,11 @@ class _Table:
         return into.read
 
 
-def _weigh(places: Whole, weights: Ints, count: int) -> NDArray[np.float64]:
-    """Weight of each region of a strip; whole numbers."""
-    if np.all(weights == weights[0]):
-        return np.bincount(places[places >= 0], minlength=count) * float(weights[0])
+def _weigh(places: Whole, weights: Ints, count: int) -> Ints:
+    """Weight of each region of a strip; exact up to 2**53."""
+    valued = places >= 0
     rows = np.repeat(weights.astype(np.float64), places.shape[1]).reshape(places.shape)
-    return np.bincount(places[places >= 0], rows[places >= 0], count)
+    return np.bincount(places[valued], rows[valued], count).astype(np.int64)
 
 
 def _summed(key: Ints, value: Ints) -> tuple[Ints, Ints]:

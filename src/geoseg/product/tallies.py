@@ -5,7 +5,7 @@ regions x values. Only pairs that occur are kept, and those of open regions only
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,9 @@ class Tally:
     def of(cls, places: Whole, values: NDArray[np.uint8]) -> Self:
         """Count the pixels of a strip; ``places`` is the region of each, -1 for none."""
         wide = np.int64 if int(places.max(initial=0)) >= 2**22 else np.int32
-        key = places.ravel().astype(wide) * wide(_VALUES) + values.ravel()
+        key: NDArray[np.signedinteger[Any]] = places.ravel().astype(wide)
+        key *= _VALUES
+        key += values.ravel()
         key.sort()
         key = key[np.searchsorted(key, 0) :]
         starts = _starts(key)

@@ -11,7 +11,7 @@ read in, outlines grow from strip to strip and nothing has to be merged.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from geoseg.legend import NODATA
 
 Ints = NDArray[np.int64]
 Whole = NDArray[np.int32]
+Kind = TypeVar("Kind", bound=np.generic)
 
 # Directions and quadrants go round counter-clockwise as one sees the raster: up, left, down, right.
 # Quadrant q lies between directions q and q + 1: upper left, lower left, lower right, upper right.
@@ -65,7 +66,7 @@ class Wedges:
     def __len__(self) -> int:
         return len(self.owner)
 
-    def pick(self, chosen: NDArray[np.generic], owner: Whole, following: Whole) -> Self:
+    def pick(self, chosen: NDArray[np.generic] | slice, owner: Whole, following: Whole) -> Self:
         """The wedges at ``chosen`` (indices or a mask) with new owners and successors."""
         rest = (part[chosen] for part in (self.degree, self.apart))
         return type(self)(owner, self.x[chosen], self.y[chosen], following, *rest)
@@ -147,7 +148,7 @@ class Strip:
             borders |= side[y, x].view(np.uint8) << np.uint8(direction)
         return x, y, borders
 
-    def around(self, values: NDArray[np.generic], x: Ints, y: Ints) -> NDArray[np.generic]:
+    def around(self, values: NDArray[Kind], x: Ints, y: Ints) -> NDArray[Kind]:
         """``values`` (of the strip's shape) in the quadrants of each point, ``[n, 4]``."""
         width = self.codes.shape[1]
         corner = y * width + x
