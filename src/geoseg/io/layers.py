@@ -28,6 +28,9 @@ _DATE = "2000-01-01T00:00:00.000Z"
 # GeoPackage 1.2 holds all that is needed; readers of some years ago warn of newer ones.
 _PLAIN = {"GPKG": {"VERSION": "1.2"}}
 
+# By default GDAL sorts the spatial index in a share of the machine's memory, in an order that follows.
+_FIXED = {"OGR_CURRENT_DATE": _DATE, "OGR_GPKG_MAX_RAM_USAGE_RTREE": "50000000"}
+
 _UTC = 100
 """GDAL's number for this time zone."""
 
@@ -140,11 +143,11 @@ def _write_style(path: Path, layer: str, name: str, qml: str) -> None:
 
 
 @contextmanager
-def fixed_date() -> Iterator[None]:
-    """Let GDAL write the same date each time."""
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _DATE})
+def repeatable() -> Iterator[None]:
+    """Let GDAL write the same bytes each time, on any machine."""
+    before = {name: pyogrio.get_gdal_config_option(name) for name in _FIXED}
+    pyogrio.set_gdal_config_options(_FIXED)
     try:
         yield
     finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+        pyogrio.set_gdal_config_options(before)

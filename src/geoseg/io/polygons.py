@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from geoseg.errors import OutputError
 from geoseg.io.files import replacing
 from geoseg.io.geoparquet import ParquetSink
-from geoseg.io.layers import FAILURES, GdalSink, fixed_date
+from geoseg.io.layers import FAILURES, GdalSink, repeatable
 
 FORMATS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".parquet": "Parquet"}
 """Suffix of the file to the name of its format."""
@@ -91,7 +91,7 @@ def create_polygons(path: Path, layer: str, crs: str | None) -> Iterator[Polygon
     the same bytes. Raises ``OutputError`` where the place cannot be written or the suffix is unknown.
     """
     format_of(path)
-    with replacing(path) as part, fixed_date(), ExitStack() as stack:
+    with replacing(path) as part, repeatable(), ExitStack() as stack:
         sink: _Sink
         if path.suffix.lower() == ".parquet":
             sink = ParquetSink(part, crs, GEOMETRY)

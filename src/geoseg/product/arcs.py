@@ -32,6 +32,9 @@ class Arcs:
     """Number of the arc that the point is in, or begins."""
     erasable: NDArray[np.bool_]
     """For each arc: it may become a straight line. Else it could coincide with another one."""
+    side: Floats
+    """For each arc 1 or -1: the turn, seen in the direction of the ring, that corners to lose first have.
+    It is the same corners from either side, and either side for half of the arcs."""
     stops: Ints
     """Last point of each ring: the first again."""
     first: Ints
@@ -58,7 +61,8 @@ class Arcs:
             np.append(apart[1:], np.uint32(0)) & np.uint32(0xFFFF),
         )
         alone = _share(leaving, coming) | single[ring[begins]]
-        return cls(x, y, joint, rings.degree[index] > 2, arc, ~alone, stops, rings.first)
+        meeting, side = rings.degree[index] > 2, _sides(x[begins], y[begins])
+        return cls(x, y, joint, meeting, arc, ~alone, side, stops, rings.first)
 
     def own_inside(self, triangles: Triangles, start: Ints, stop: Ints) -> Ints:
         """How many of the points ``start`` to ``stop - 1`` each closed triangle holds."""
@@ -128,6 +132,24 @@ def _anchor(
     # By distance, then backwards by row and column; the last of each ring is the one.
     order = np.lexsort((-x[point], -y[point], away, owner))
     joint[point[order[np.cumsum(stops - starts) - 1]]] = True
+
+
+def place_of(x: Floats, y: Floats) -> NDArray[np.uint64]:
+    """One number for each lattice point, in raster order."""
+    return y.astype(np.uint64) << np.uint64(32) | x.astype(np.uint64)
+
+
+def scattered(place: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """As good as random, and different for different places: Knuth's multiplicative hash."""
+    return place * np.uint64(0x9E3779B97F4A7C15)
+
+
+def _sides(x: Floats, y: Floats) -> Floats:
+    """``Arcs.side`` by the points where arcs begin; each arc ends where the next one begins."""
+    start = place_of(x, y)
+    stop = np.roll(start, -1)
+    either = (scattered(start) ^ scattered(stop)) >> np.uint64(45) & np.uint64(1)
+    return np.where((start < stop) == (either == 1), 1.0, -1.0)
 
 
 def _share(leaving: NDArray[np.uint32], coming: NDArray[np.uint32]) -> NDArray[np.bool_]:

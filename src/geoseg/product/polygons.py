@@ -136,7 +136,7 @@ class _Work:
         """The regions with their outlines simplified and smoothed."""
         if self._vertices is None or not len(batch):
             return batch
-        arcs = Arcs.of(batch.rings)
+        arcs = Arcs.of(batch.rings.framed(self._grid))
         stays = simplify(arcs, self._config.simplify, self._vertices)
         return replace(batch, rings=smooth(arcs, stays, self._config.smooth, self._vertices))
 

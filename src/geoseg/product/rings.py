@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -69,6 +69,11 @@ class Rings:
             np.concatenate([self.starts[:-1], other.starts + self.starts[-1]]),
             np.concatenate([self.first[:-1], other.first + self.first[-1]]),
         )
+
+    def framed(self, grid: Grid) -> Self:
+        """The same with the map's own corners among the points where borders meet."""
+        corner = np.isin(self.x, [0, grid.width]) & np.isin(self.y, [0, grid.height])
+        return replace(self, degree=np.where(corner, np.uint8(3), self.degree))
 
     def following(self) -> Ints:
         """The next point of each point along its ring."""

@@ -1,7 +1,8 @@
 """Fewer corners on shared borders, none moved by more than a tolerance, none made to cross another.
 
 Corners are taken out in rounds: in each, all those whose loss would move the border least among their
-neighbours. A corner may go if no point of the raster's border between its neighbours is farther from the
+neighbours; first those that turn to one side, drawn for each arc, for the steps of a slope are one line
+on either side and zigzag in between. A corner may go if no point of the raster's border between its neighbours is farther from the
 new edge than the tolerance, and if the triangle it leaves is free (``guard``). Two triangles that are
 free cannot overlap unless they share an edge, so all corners of a round can go at once; and edges stay
 disjoint from round to round. This is the idea of Visvalingam and Whyatt, Line generalisation by repeated
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.product.arcs import Arcs, spread
+from geoseg.product.arcs import Arcs, place_of, scattered, spread
 from geoseg.product.guard import Floats, Vertices
 from geoseg.product.wedges import Ints
 
@@ -38,6 +39,10 @@ def simplify(arcs: Arcs, tolerance: float, vertices: Vertices) -> NDArray[np.boo
     return state.stays
 
 
+_LATER = 2.0**20
+"""More than any cost."""
+
+
 @dataclass
 class _Chain:
     """Points that are left, and what it would cost to lose each."""
@@ -47,17 +52,16 @@ class _Chain:
     before: Ints
     after: Ints
     cost: Floats
-    """Square of how far the border would move; infinite where it may not."""
+    """Square of how far the border would move; infinite where it may not, and more than any other for
+    corners to lose later."""
     rank: NDArray[np.uint64]
-    """Order of points of equal cost: as good as random, so that it prefers no direction."""
+    """Order of points of equal cost, without a preference for any direction."""
 
     @classmethod
     def of(cls, arcs: Arcs) -> _Chain:
         """All points are there."""
         count = len(arcs.x)
-        place = arcs.y.astype(np.uint64) << np.uint64(32) | arcs.x.astype(np.uint64)
-        # Knuth's multiplicative hash: odd, so that no two points have the same rank.
-        rank = place * np.uint64(0x9E3779B97F4A7C15)
+        rank = scattered(place_of(arcs.x, arcs.y))
         index = np.arange(count)
         cost = np.full(count, np.inf)
         return cls(arcs, np.ones(count, bool), index - 1, index + 1, cost, rank)
@@ -92,7 +96,15 @@ class _Chain:
             away = _squares(arcs, between, before[owner], after[owner])
             sizes = after - before - 1
             cost = np.maximum.reduceat(away, np.cumsum(sizes) - sizes)
-            self.cost[point] = np.where(cost <= tolerance**2, cost, np.inf)
+            later = _LATER * (self._turn(before, point, after) < 0)
+            self.cost[point] = np.where(cost <= tolerance**2, cost + later, np.inf)
+
+    def _turn(self, before: Ints, point: Ints, after: Ints) -> Floats:
+        """Which way the border turns at points; positive for the arc's preferred side."""
+        x, y = self.arcs.x, self.arcs.y
+        turn = (x[point] - x[before]) * (y[after] - y[point])
+        turn -= (y[point] - y[before]) * (x[after] - x[point])
+        return np.asarray(turn * self.arcs.side[self.arcs.arc[point]])
 
 
 def _squares(arcs: Arcs, point: Ints, start: Ints, stop: Ints) -> Floats:
