@@ -325,7 +325,8 @@ def test_areas_and_perimeters_on_the_ellipsoid(tmp_path: Path, name: str) -> Non
     geod = Geod(ellps="WGS84")
     for row in table.sort_values("pixels").tail(20).itertuples():
         area, _ = geod.geometry_area_perimeter(row.geometry)
-        assert row.area_m2 == pytest.approx(abs(area), rel=2e-5)
+        # The ellipsoid's shortest lines are not quite the parallels along which the pixels lie.
+        assert row.area_m2 == pytest.approx(abs(area), rel=1e-4)
         around = geod.geometry_length(row.geometry.boundary)
         assert row.perimeter_m == pytest.approx(around, rel=2e-5)
 

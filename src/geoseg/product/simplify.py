@@ -2,11 +2,12 @@
 
 Corners are taken out in rounds: in each, all those whose loss would move the border least among their
 neighbours; first those that turn to one side, drawn for each arc, for the steps of a slope are one line
-on either side and zigzag in between. A corner may go if no point of the raster's border between its neighbours is farther from the
-new edge than the tolerance, and if the triangle it leaves is free (``guard``). Two triangles that are
-free cannot overlap unless they share an edge, so all corners of a round can go at once; and edges stay
-disjoint from round to round. This is the idea of Visvalingam and Whyatt, Line generalisation by repeated
-elimination of points (1993), with the tolerance of Douglas and Peucker (1973).
+on either side and a zigzag in between. A corner may go if no point of the raster's border between its
+neighbours is farther from the new edge than the tolerance, and if the triangle it leaves is free
+(``guard``). Two triangles that are free cannot overlap unless they share an edge, so all corners of a
+round can go at once; and edges stay disjoint from round to round. This is the idea of Visvalingam and
+Whyatt, Line generalisation by repeated elimination of points (1993), with the tolerance of Douglas and
+Peucker (1973).
 
 Two arcs may have the same ends: were both straight, the field between would be gone. An arc whose ends
 see the same third class therefore keeps one corner. So the result is one valid coverage of the same
