@@ -139,6 +139,20 @@ def test_a_sliver_between_two_fields_stays() -> None:
     assert (shapely.area(found) > 0).all()
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 8.0])
+def test_a_corner_with_an_island_in_it_stays(tolerance: float) -> None:
+    """Rounded off or cut, the corner of the large square would leave the island outside."""
+    codes = np.zeros((40, 40), np.uint8)
+    codes[10:30, 10:30] = 1
+    codes[11, 11] = 2
+    codes[28, 27] = NODATA
+    found = drawn(codes, 40, tolerance, 3)
+    assert shapely.coverage_is_valid(found)
+    assert shapely.is_valid(found).all()
+    whole = shapely.coverage_union_all(found)
+    assert shapely.area(found).sum() == pytest.approx(whole.area)
+
+
 def test_the_rim_of_the_map_stays(tmp_path: Path) -> None:
     codes, grid = blobs(83, 120), GRIDS["utm"]
     codes[codes == NODATA] = 1

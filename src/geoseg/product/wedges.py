@@ -68,8 +68,8 @@ class Wedges:
 
     def pick(self, chosen: NDArray[np.generic] | slice, owner: Whole, following: Whole) -> Self:
         """The wedges at ``chosen`` (indices or a mask) with new owners and successors."""
-        rest = (part[chosen] for part in (self.degree, self.apart))
-        return type(self)(owner, self.x[chosen], self.y[chosen], following, *rest)
+        x, y = self.x[chosen], self.y[chosen]
+        return type(self)(owner, x, y, following, self.degree[chosen], self.apart[chosen])
 
     def followed_by(self, other: Self) -> Self:
         """Both tables; owners and successors are taken as they are."""
