@@ -11,6 +11,7 @@ One bit per lattice point, in a file without a name: 15 MB for a Sentinel-2 tile
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -72,7 +73,8 @@ class Vertices:
 
 def _file(folder: Path, shape: tuple[int, int], kind: type[np.generic]) -> NDArray[np.generic]:
     with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(shape[0] * shape[1] * np.dtype(kind).itemsize)
+        # Space that turns out not to be there when a page is written would end the process.
+        os.posix_fallocate(file.fileno(), 0, shape[0] * shape[1] * np.dtype(kind).itemsize)
         return np.memmap(file, kind, "r+", shape=shape)
 
 
