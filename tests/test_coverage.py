@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import geopandas
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 from pyproj import Geod
 from rasterio.features import rasterize
 from test_polygons import GRIDS, LEGEND, blobs, write
+from typer.testing import CliRunner
 
+from geoseg.cli import app
 from geoseg.config import VectorsConfig
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid, Window
+from geoseg.io import geotiffs
 from geoseg.legend import NODATA
 from geoseg.product import polygons, strips
 from geoseg.product.arcs import Arcs
@@ -30,6 +34,7 @@ from geoseg.product.polygons import vectorize
 from geoseg.product.regions import Outlined, Seam
 from geoseg.product.simplify import simplify
 from geoseg.product.smooth import smooth
+from geoseg.product.style import LEGEND_TAG, legend_tag
 from geoseg.product.tallies import Tally
 
 Codes = NDArray[np.uint8]
@@ -343,6 +348,24 @@ def test_areas_and_perimeters_on_the_ellipsoid(tmp_path: Path, name: str) -> Non
         assert row.area_m2 == pytest.approx(abs(area), rel=1e-4)
         around = geod.geometry_length(row.geometry.boundary)
         assert row.perimeter_m == pytest.approx(around, rel=2e-5)
+
+
+def test_the_command_line_names_what_moved(tmp_path: Path) -> None:
+    codes, grid = blobs(83, 120), GRIDS["utm"]
+    write(tmp_path, codes, grid)
+    tags = ((LEGEND_TAG, legend_tag(LEGEND)), ("GEOSEG_RUN", "run 7"))
+    spec = geotiffs.RasterSpec("uint8", nodata=NODATA, tags=tags)
+    with geotiffs.create(tmp_path / "m_class.tif", grid, spec) as writer:
+        writer.write(codes, grid.window)
+    target = tmp_path / "fields.parquet"
+    options = ["-o", str(target), "--simplify", "1", "--minimum-pixels", "6"]
+    done = CliRunner().invoke(app, ["vectorize", str(tmp_path / "m_class.tif"), *options])
+    assert done.exit_code == 0, done.output
+    table = geopandas.read_parquet(target)
+    assert f"fields.parquet ({len(table)})" in done.output
+    assert re.search(r"crop 9: [0-9.]+ ha, [+-][0-9.]+ ha \([+-][0-9.]+ %\)", done.output)
+    assert set(table["run"]) == {"run 7"}
+    assert table["pixels"].min() >= 6
 
 
 @given(

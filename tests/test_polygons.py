@@ -136,6 +136,16 @@ def test_arms_that_meet_late_are_one_field(rows: int) -> None:
     assert sorted(ours) == by_gdal(codes)
 
 
+def test_a_map_wider_than_16_bits() -> None:
+    codes = np.zeros((4, 70_000), np.uint8)
+    codes[1:3, 65_530:65_545:3] = 1
+    codes[2, 65_530:65_545] = 2
+    codes[:, 69_990:] = blobs(4, 10)
+    found, outlines = by_strips(codes, 2)
+    ours = zip(found.regions.code.tolist(), map(canonical, outlines), strict=True)
+    assert sorted(ours) == by_gdal(codes)
+
+
 def test_rings_turn_as_the_standard_says() -> None:
     """On a north-up map exteriors run counter-clockwise, holes clockwise."""
     codes = np.pad(np.full((2, 2), 2, np.uint8), 2, constant_values=1)

@@ -129,7 +129,9 @@ def predict(
     typer.echo(f"map: {run.folder.class_map}\nconfidence: {run.folder.confidence}")
 
 
-@app.command(epilog="Example: `geoseg vectorize out/demo/demo_class.tif`")
+@app.command(
+    epilog="Example: `geoseg vectorize out/demo/demo_class.tif --simplify 1 -o fields.parquet`"
+)
 def vectorize(
     class_map: Annotated[Path, typer.Argument(help="A class raster that geoseg wrote.")],
     confidence: Annotated[
@@ -148,12 +150,18 @@ def vectorize(
     minimum_area: Annotated[
         float, typer.Option(min=0, help="Smaller fields (hectares) join a neighbour.")
     ] = 0,
+    minimum_pixels: Annotated[int, typer.Option(min=0, help="The same in pixels.")] = 0,
 ) -> None:
     """Turn a class raster into crop polygons with area and confidence."""
     from geoseg.config import VectorsConfig  # noqa: PLC0415
     from geoseg.operations import steps  # noqa: PLC0415
 
-    shape = VectorsConfig(simplify=simplify, smooth=smooth, minimum_area=minimum_area)
+    shape = VectorsConfig(
+        simplify=simplify,
+        smooth=smooth,
+        minimum_area=minimum_area,
+        minimum_pixels=minimum_pixels,
+    )
     (target,), found = steps.vectorize_file(class_map, confidence, output, shape, Console())
     typer.echo(f"polygons: {target} ({found.polygons})")
     for row in found.classes:

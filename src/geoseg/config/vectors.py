@@ -21,7 +21,7 @@ class VectorsConfig(Section):
     """How far a border may move, in pixels; 0 leaves the steps of the raster."""
     smooth: Annotated[int, Field(ge=0, le=4)] = 0
     """Round corners off: each becomes a curve of 2 to this power segments; 0 leaves them."""
-    minimum_area: Annotated[float, Field(ge=0)] = 0.0
+    minimum_area: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Smallest field in hectares: a smaller one joins the neighbour it shares most border with."""
     minimum_pixels: Annotated[int, Field(ge=0)] = 0
     """The same in pixels, for maps of any unit."""

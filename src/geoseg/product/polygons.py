@@ -36,7 +36,7 @@ from geoseg.product.style import polygon_style
 LAYER = "crops"
 """Name of the layer in the file."""
 
-_BATCH = 250_000
+_BATCH = 150_000
 """Points of polygons written at a time."""
 
 
