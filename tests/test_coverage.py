@@ -58,7 +58,7 @@ def drawn(codes: Codes, rows: int, tolerance: float, power: int) -> NDArray[np.o
     def shape(found: Outlined) -> NDArray[np.object_]:
         if not len(found):
             return np.array([], dtype=object)
-        arcs = Arcs.of(found.rings)
+        arcs = Arcs.of(found.rings.framed(grid))
         return smooth(arcs, simplify(arcs, tolerance, noted), power, noted).polygons(grid)
 
     parts = [
@@ -167,6 +167,12 @@ def test_the_rim_of_the_map_stays(tmp_path: Path) -> None:
     table = geopandas.read_file(tmp_path / "m.gpkg", layer="crops")
     whole = shapely.coverage_union_all(table.geometry.to_numpy())
     assert whole.normalize().equals(shapely.box(*grid.bounds))
+
+
+def test_a_pixel_between_the_maps_corner_and_a_neighbour_stays() -> None:
+    codes = np.full((3, 3), NODATA, np.uint8)
+    codes[0, 0], codes[1, 1] = 1, 2
+    assert shapely.area(drawn(codes, 3, 4, 0)).tolist() == [1, 1]
 
 
 def test_smooth_corners_turn_little() -> None:

@@ -56,11 +56,10 @@ class Arcs:
         arc = np.cumsum(joint) - 1
         begins = np.flatnonzero(joint)
         apart = rings.apart[index[begins]]
-        leaving, coming = (
-            apart >> np.uint32(16),
-            np.append(apart[1:], np.uint32(0)) & np.uint32(0xFFFF),
-        )
-        alone = _share(leaving, coming) | single[ring[begins]]
+        ends = np.append(apart[1:], np.uint32(0))
+        alone = _share(apart >> np.uint32(16), ends & np.uint32(0xFFFF)) | single[ring[begins]]
+        # The map's corners do not know what is around them.
+        alone |= (apart == 0) | (ends == 0)
         meeting, side = rings.degree[index] > 2, _sides(x[begins], y[begins])
         return cls(x, y, joint, meeting, arc, ~alone, side, stops, rings.first)
 
