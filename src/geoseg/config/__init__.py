@@ -16,6 +16,7 @@ from geoseg.config.imagery import ImageryConfig, LabelsConfig, MaskConfig, Scene
 from geoseg.config.prediction import PredictConfig
 from geoseg.config.products import ProductsConfig
 from geoseg.config.training import ModelConfig, SplitConfig, TrainConfig
+from geoseg.config.vectors import VectorsConfig
 from geoseg.errors import ConfigError
 from geoseg.legend import PALETTE, Legend, LegendClass
 
@@ -33,6 +34,7 @@ __all__ = [
     "SplitConfig",
     "TlsConfig",
     "TrainConfig",
+    "VectorsConfig",
     "make_legend",
 ]
 
@@ -64,6 +66,7 @@ class RunConfig(Section):
     predict: PredictConfig = PredictConfig()
     products: ProductsConfig = ProductsConfig()
     cluster: ClusterConfig = ClusterConfig()
+    vectors: VectorsConfig = VectorsConfig()
     random_forest: bool = False
     """Also score a per-pixel random forest on the same labels, as a baseline."""
 

@@ -124,7 +124,7 @@ def _outputs(run: Run) -> Record:
     known = {
         "class": folder.class_map,
         "confidence": folder.confidence,
-        "polygons": folder.polygons,
+        "polygons": run.polygon_files[0],
         "quicklook": folder.quicklook,
         "report": folder.report,
         "item": folder.item,
@@ -156,7 +156,7 @@ def summary(run: Run) -> Iterator[str]:
     products = {
         "map": folder.class_map,
         "confidence": folder.confidence,
-        "polygons": folder.polygons,
+        "polygons": run.polygon_files[0],
         "quicklook": folder.quicklook,
         "report": folder.report,
         "item": folder.item,

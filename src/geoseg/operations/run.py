@@ -112,6 +112,12 @@ class Run:
         return select(self.config.imagery)
 
     @property
+    def polygon_files(self) -> tuple[Path, ...]:
+        """The files of polygons, one for each format that the config asks for."""
+        formats = self.config.vectors.formats
+        return tuple(self.folder.polygons.with_suffix(f".{suffix}") for suffix in formats)
+
+    @property
     def bundles(self) -> tuple[Path, ...]:
         """The models the map is made with; their votes are averaged."""
         return self.config.model.named or (self.folder.model,)
