@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from geoseg.config.base import FilePath, Section
 from geoseg.config.cluster import ClusterConfig, TlsConfig
 from geoseg.config.imagery import ImageryConfig, LabelsConfig, MaskConfig, SceneEntry
+from geoseg.config.parcels import ParcelsConfig
 from geoseg.config.prediction import PredictConfig
 from geoseg.config.training import ModelConfig, SplitConfig, TrainConfig
 from geoseg.errors import ConfigError
@@ -25,6 +26,7 @@ __all__ = [
     "LabelsConfig",
     "MaskConfig",
     "ModelConfig",
+    "ParcelsConfig",
     "PredictConfig",
     "RunConfig",
     "SceneEntry",
@@ -59,6 +61,8 @@ class RunConfig(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     predict: PredictConfig = PredictConfig()
+    parcels: ParcelsConfig | None = None
+    """Parcels to say the crop of, and to check declarations of."""
     cluster: ClusterConfig = ClusterConfig()
     random_forest: bool = False
     """Also score a per-pixel random forest on the same labels, as a baseline."""
