@@ -373,7 +373,7 @@ def test_attributes_of_all_types_are_kept(halves: Path, tmp_path: Path) -> None:
     columns: dict[str, Any] = {
         "big": pd.array([2**62 + 1, None, -1], dtype="Int64"),
         "time": pd.to_datetime(["2025-05-01", None, "1999-12-31"]),
-        "zone": pd.to_datetime(["2025-05-01T08:00Z", None, "1999-12-31"], utc=True),
+        "zone": pd.to_datetime(["2025-05-01T08:00Z", None, "1999-12-31T23:59Z"], utc=True),
         "day": [datetime.date(2025, 5, 1), None, datetime.date(1900, 1, 1)],
         "yes": pd.array([True, None, False], dtype="boolean"),
         "ratio": [0.1, np.nan, 1e300],

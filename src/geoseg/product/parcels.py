@@ -19,13 +19,13 @@ from geoseg.feedback import Progress
 from geoseg.grid import Window
 from geoseg.io.layers import BATCH, Batch, describe_layer, read_layer
 from geoseg.io.tables import check_suffix, create_table, free_names
-from geoseg.product.check_style import check_style
+from geoseg.product.category_style import category_style
 from geoseg.product.crop_map import CropMap
 from geoseg.product.declared import Declarations, declarations
 from geoseg.product.parcel_summary import Summary
 from geoseg.product.placing import Placed, Placer
 from geoseg.product.style import polygon_style
-from geoseg.product.verdicts import Limits, Tally, class_names, disagreement, find, judge
+from geoseg.product.verdicts import CHECKS, Limits, Tally, class_names, disagreement, find, judge
 from geoseg.product.zonal import overlaps
 
 _SUMS = 2_000_000
@@ -62,8 +62,10 @@ def check_parcels(request: ParcelRequest, target: Path, progress: Progress) -> d
             columns = job.judge(batch)
             table.append(batch, {job.names[name]: values for name, values in columns.items()})
             summary.add(columns)
-        column = job.names["check" if job.declared else "map_code"]
-        table.set_style(check_style(column) if job.declared else polygon_style(job.legend, column))
+        if job.declared:
+            table.set_style(category_style(job.names["check"], CHECKS))
+        else:
+            table.set_style(polygon_style(job.legend, job.names["map_code"]))
     unknown = job.declared.unknown if job.declared else None
     renamed = {name: free for name, free in job.names.items() if name != free}
     return summary.to_dict(unknown, renamed)

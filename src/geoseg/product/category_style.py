@@ -1,20 +1,19 @@
-"""QGIS style of checked parcels: green, yellow, red."""
+"""QGIS style of polygons by a column of words: green, yellow, red."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
-from geoseg.product.verdicts import CHECKS
 
-
-def check_style(attribute: str) -> str:
-    """QML for polygons whose ``attribute`` holds the verdict."""
+def category_style(attribute: str, colors: Mapping[str, str]) -> str:
+    """QML for polygons whose ``attribute`` holds one of the words, each with its ``#rrggbb``."""
     root = ET.Element("qgis", version="3.22.0", styleCategories="Symbology")
     options = {"type": "categorizedSymbol", "attr": attribute, "symbollevels": "0"}
     renderer = ET.SubElement(root, "renderer-v2", options)
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")
-    for number, (verdict, color) in enumerate(CHECKS.items()):
+    for number, (verdict, color) in enumerate(colors.items()):
         entry = {"symbol": str(number), "value": verdict, "label": verdict, "render": "true"}
         ET.SubElement(categories, "category", {**entry, "type": "string"})
         _fill(ET.SubElement(symbols, "symbol", type="fill", name=str(number), alpha="1"), color)
