@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,19 +18,22 @@ import pandas as pd
 import pyogrio
 import pytest
 import shapely
+import yaml
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.errors import GeosegError, OutputError, ParcelError, RasterError
+from geoseg.errors import ConfigError, GeosegError, OutputError, ParcelError, RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
+from geoseg.io import configs, geotiffs
 from geoseg.legend import NODATA, Legend, LegendClass
+from geoseg.operations.parcels import check_run
+from geoseg.operations.run import Run
 from geoseg.product import style, zonal
 from geoseg.product.parcels import ParcelRequest, check_parcels
-from geoseg.product.verdicts import Limits
+from geoseg.product.verdicts import CHECKS, Limits
 
 CRS = "EPSG:32633"
 LEGEND = Legend(
@@ -443,6 +448,44 @@ def test_formats_in(halves: Path, tmp_path: Path, suffix: str) -> None:
     assert table.Name.tolist() == ["поле", "x"]
 
 
+def test_geoparquet_in(halves: Path, tmp_path: Path) -> None:
+    table = geopandas.GeoDataFrame(
+        {"id": [5, 5], "tags": [["a", "b"], None], "geometry": [box(2, 2, 5, 5), None]}, crs=CRS
+    )
+    table.to_parquet(tmp_path / "p.parquet", write_covering_bbox=True)
+    found, _ = check(halves, tmp_path / "p.parquet")
+    assert found.map_crop.isna().tolist() == [False, True]
+    assert found.id.tolist() == [5, 5]
+    assert found.crs == CRS
+    for name in ("parquet", "csv"):
+        target = tmp_path / f"out.{name}"
+        check_parcels(request(halves, tmp_path / "p.parquet"), target, Silent())
+    assert '"[""a"", ""b""]"' in (tmp_path / "out.csv").read_text()
+    again, _ = check(halves, tmp_path / "out.parquet")
+    assert again.map_crop_2.isna().tolist() == [False, True]
+    table.drop(columns="geometry").to_parquet(tmp_path / "plain.parquet")
+    with pytest.raises(ParcelError, match=r"plain\.parquet is no GeoParquet"):
+        check(halves, tmp_path / "plain.parquet")
+    table.set_crs(None, allow_override=True).to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(ParcelError, match="no coordinate reference system"):
+        check(halves, tmp_path / "p.parquet")
+    (tmp_path / "p.parquet").write_text("hello")
+    with pytest.raises(ParcelError, match="cannot be read as a vector file"):
+        check(halves, tmp_path / "p.parquet")
+
+
+def test_curves_are_refused(halves: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(
+        'WKT\n"CURVEPOLYGON(CIRCULARSTRING(500100 5099900,500200 5099900,500100 5099900))"\n'
+    )
+    (tmp_path / "p.vrt").write_text(
+        '<OGRVRTDataSource><OGRVRTLayer name="p"><SrcDataSource relativeToVRT="1">p.csv'
+        f"</SrcDataSource><LayerSRS>{CRS}</LayerSRS></OGRVRTLayer></OGRVRTDataSource>"
+    )
+    with pytest.raises(ParcelError, match=r"holds curves.*CONVERT_TO_LINEAR"):
+        check(halves, tmp_path / "p.vrt")
+
+
 def test_formats_out(halves: Path, tmp_path: Path) -> None:
     layer = write_layer(
         tmp_path / "p.gpkg", [box(2, 2, 5, 5), None], crop=["maize", 'О"Хара'], n=[1, 2]
@@ -512,7 +555,74 @@ def test_a_parcel_of_very_many_corners(tmp_path: Path) -> None:
     assert table.pixels[0] == pytest.approx(shape.area / 100, rel=1e-6)
 
 
-# ---------------------------------------------------------------- command line
+# ---------------------------------------------------------------- QGIS, command line, run
+
+
+def test_qgis_shows_the_verdicts(halves: Path, tmp_path: Path) -> None:
+    """Debian's QGIS takes the style out of the GeoPackage: each verdict with its colour."""
+    python = Path("/usr/bin/python3")
+    script = (
+        "import sys, json; from qgis.core import QgsApplication, QgsVectorLayer\n"
+        "app = QgsApplication([], False); app.initQgis()\n"
+        "layer = QgsVectorLayer(sys.argv[1] + '|layername=parcels', 'p')\n"
+        "renderer = layer.renderer()\n"
+        "feature = next(layer.getFeatures())\n"
+        "entries = {c.value(): c.symbol().color().name() for c in renderer.categories()}\n"
+        "print(json.dumps([layer.isValid(), renderer.classAttribute(), entries, feature['поле']]))\n"
+    )
+    probe = subprocess.run([python, "-c", "import qgis.core"], check=False, capture_output=True)
+    if probe.returncode:
+        pytest.skip(f"{python} cannot import qgis.core (Debian's python3-qgis)")
+    layer = write_layer(tmp_path / "p.gpkg", [box(2, 2, 5, 5)], crop=["maize"], поле=["О'Хара"])
+    check(halves, layer, declared="crop")
+    shown = subprocess.run(
+        [python, "-c", script, tmp_path / "out.gpkg"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path), "PATH": os.defpath},
+    )
+    assert json.loads(shown.stdout.splitlines()[-1]) == [True, "check", CHECKS, "О'Хара"]
+
+
+def test_a_run_checks_the_parcels_of_its_config(halves: Path, tmp_path: Path) -> None:
+    write_layer(tmp_path / "p.gpkg", [box(2, 2, 5, 5)], crop=["maize"])
+    config = {
+        "name": "m",
+        "imagery": {"folder": ".", "pattern": "{date}.tif"},
+        "model": {"bundle": "model"},
+        "parcels": {"file": "p.gpkg", "declared": "crop", "above": 95},
+    }
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(config))
+    run = Run.open(tmp_path / "m.yaml", tmp_path)
+    record = check_run(run)
+    assert record["parcels"]["limits"] == {"above": 95, "share": 50, "mapped": 50}
+    assert record["parcels"]["checks"]["unsure"]["parcels"] == 1
+    assert run.recorded("parcels") == record
+    assert pyogrio.read_info(run.folder.parcels, layer="parcels")["features"] == 1
+    del config["parcels"]["declared"]
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(config | {"parcels": None}))
+    assert check_run(Run.open(tmp_path / "m.yaml", tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"file": "p.gpkg", "mapping": "c.csv"}, "parcels: 'mapping' needs 'declared'"),
+        ({"file": "p.gpkg", "above": 101}, r"parcels\.above: .* 100"),
+        ({"fil": "p.gpkg"}, r"parcels\.fil: unknown key; did you mean 'file'"),
+    ],
+)
+def test_mistakes_in_the_config(section: dict[str, Any], message: str) -> None:
+    content = {
+        "name": "m",
+        "imagery": {"folder": ".", "pattern": "{date}.tif"},
+        "model": {"bundle": "model"},
+        "parcels": section,
+    }
+    with pytest.raises(ConfigError, match=message):
+        configs.parse(content, Path("/area"), "m.yaml")
 
 
 def test_the_command(halves: Path, tmp_path: Path, geoseg: Geoseg) -> None:

@@ -19,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
+from geoseg.io import geoparquet
 from geoseg.io.vectors import FAILURES
 
 BATCH = 20_000
@@ -67,7 +68,8 @@ class Batch:
             coded = coded.combine_chunks()
         words = [_text(value) for value in coded.dictionary.to_pylist()]
         table = np.array([*words, None], dtype=object)
-        return table[coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
+        places = coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+        return np.asarray(table[places], dtype=object)
 
 
 def _text(value: Any) -> str | None:
@@ -84,21 +86,30 @@ def describe_layer(path: Path, name: str | None) -> Layer:
     if not path.exists():
         raise ParcelError(f"{path}: no such file; name the file of parcels")
     with _naming(path):
-        name = _choose(path, name)
-        info = pyogrio.read_info(path, layer=name, force_feature_count=True)
-    where = f"{path}: layer {name!r}"
-    kind = str(info["geometry_type"])
+        if path.suffix.lower() in geoparquet.SUFFIXES:
+            found = geoparquet.describe(path)
+            layer, kind = Layer(path, path.stem, found.crs or "", found.fields, found.count), ""
+        else:
+            layer, kind = _described(path, _choose(path, name))
+    where = f"{path}: layer {layer.name!r}"
     if "Point" in kind or "Line" in kind:
         raise ParcelError(f"{where} holds {kind} geometries; parcels are polygons")
-    if not info["features"]:
+    if not layer.count:
         raise ParcelError(f"{where} is empty; check the file, or a filter that wrote it")
-    if info["crs"] is None:
+    if not layer.crs:
         raise ParcelError(
             f"{where} says no coordinate reference system, so it cannot be laid on the map. Give it "
             "the right one, for example with ogr2ogr -a_srs EPSG:32632."
         )
+    return layer
+
+
+def _described(path: Path, name: str) -> tuple[Layer, str]:
+    """A layer as GDAL tells of it, and the kind of its geometries."""
+    info = pyogrio.read_info(path, layer=name, force_feature_count=True)
     fields = tuple(str(field) for field in info["fields"])
-    return Layer(path, name, str(info["crs"]), fields, int(info["features"]))
+    layer = Layer(path, name, str(info["crs"] or ""), fields, int(info["features"]))
+    return layer, str(info["geometry_type"])
 
 
 def _choose(path: Path, name: str | None) -> str:
@@ -118,32 +129,40 @@ def _choose(path: Path, name: str | None) -> str:
 def read_layer(layer: Layer, size: int = BATCH) -> Iterator[Batch]:
     """All rows of a layer in their order, at most ``size`` at a time; ``ParcelError`` on failure."""
     first = 0
-    # Times as text that remembers to be a time: Arrow's own would all be in UTC.
-    with (
-        _naming(layer.path),
-        pyogrio.raw.open_arrow(
-            layer.path, layer=layer.name, use_pyarrow=True, batch_size=size, datetime_as_string=True
-        ) as (
-            meta,
-            reader,
-        ),
-    ):
-        column = meta["geometry_name"] or "wkb_geometry"
-        for rows in reader:
+    with _naming(layer.path), _open(layer, size) as (column, batches):
+        for rows in batches:
             table = pyarrow.Table.from_batches([rows])
             geometry = _polygons(table.column(column), layer, first)
             yield Batch(geometry, table.drop_columns([column]))
             first += len(geometry)
 
 
+@contextmanager
+def _open(layer: Layer, size: int) -> Iterator[tuple[str, Iterator[Any]]]:
+    """Name of the geometry column, and Arrow record batches."""
+    if layer.path.suffix.lower() in geoparquet.SUFFIXES:
+        yield geoparquet.describe(layer.path).geometry, geoparquet.read(layer.path, size)
+        return
+    # Times as text that remembers to be a time: Arrow's own would all be in UTC.
+    options = {"use_pyarrow": True, "batch_size": size, "datetime_as_string": True}
+    with pyogrio.raw.open_arrow(layer.path, layer=layer.name, **options) as (meta, reader):
+        yield meta["geometry_name"] or "wkb_geometry", reader
+
+
 def _polygons(column: Any, layer: Layer, first: int) -> NDArray[np.object_]:
     """Geometries of some rows; a ``ParcelError`` names the first that is a point or a line."""
     binary = column.combine_chunks().to_numpy(zero_copy_only=False)
-    # What is no geometry at all (a ring of two points) is None here, and told per parcel.
-    found = shapely.force_2d(shapely.from_wkb(binary, on_invalid="ignore"))
+    try:
+        # What is no geometry at all (a ring of two points) is None here, and told per parcel.
+        found = shapely.force_2d(shapely.from_wkb(binary, on_invalid="ignore"))
+    except NotImplementedError:  # arcs
+        raise ParcelError(
+            f"{layer.path}: layer {layer.name!r} holds curves. Turn them into straight lines first: "
+            "ogr2ogr -nlt CONVERT_TO_LINEAR new.gpkg old"
+        ) from None
     kinds = shapely.get_type_id(found)
-    for row in np.flatnonzero(kinds == shapely.GeometryType.GEOMETRYCOLLECTION):
-        found[row] = _areal_parts(found[row])
+    for mixed in np.flatnonzero(kinds == shapely.GeometryType.GEOMETRYCOLLECTION):
+        found[mixed] = _areal_parts(found[mixed])
     kinds = shapely.get_type_id(found)
     stray = np.flatnonzero((kinds >= 0) & ~np.isin(kinds, _AREAL) & ~shapely.is_empty(found))
     if stray.size:

@@ -136,11 +136,11 @@ def _fill(pair: MapPair, raster: geotiffs.RasterWriter, progress: Progress) -> M
                     hectares[row] += np.bincount(found[chosen], ground[chosen], size)
             step.advance()
     count, doubt = (layer.reshape(shape) for layer in pixels)
-    ground = None if area is None else hectares.reshape(2, *shape)
+    areas = hectares.reshape(2, *shape)
     return Matrix(
         pair.transitions,
         count,
         doubt,
-        None if ground is None else ground[0],
-        None if ground is None else ground[1],
+        None if area is None else areas[0],
+        None if area is None else areas[1],
     )

@@ -74,10 +74,11 @@ def _columns(pair: MapPair, placed: Placed) -> dict[str, NDArray[Any]]:
     moved = names[0] != names[1]
     change = np.where(moved, np.where(changed >= _HALF, CHANGED, UNCERTAIN), UNCHANGED)
     change = np.where(before < 0, NO_DATA, change).astype(object)
-    arrows = [f"{a} -> {b}" for a, b in zip(*names, strict=True)]
+    arrows = np.array([f"{a} -> {b}" for a, b in zip(*names, strict=True)], dtype=object)
+    arrows[change != CHANGED] = None
     return {
         "change": change,
-        "transition": np.where(change == CHANGED, np.array(arrows, dtype=object), None),
+        "transition": arrows,
         "before_code": _codes(t.before, before),
         "before_crop": names[0],
         "before_share": before_share,
@@ -135,4 +136,4 @@ def _sums(
     place: NDArray[np.int64], weight: NDArray[np.float64], like: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Sums of weights by place, in the shape of ``like``."""
-    return np.bincount(place, weight, like.size).reshape(like.shape)
+    return np.asarray(np.bincount(place, weight, like.size), np.float64).reshape(like.shape)

@@ -57,18 +57,19 @@ def check_parcels(request: ParcelRequest, target: Path, progress: Progress) -> d
     check_suffix(target)
     job = _Job(request)
     summary = Summary(job.legend, request.limits if job.declared else None)
+    names: dict[str, str] = {}
     with closing(job.map), create_table(target, job.layer) as table:
         for batch in job.batches(progress):
             columns = job.judge(batch)
-            table.append(batch, {job.names[name]: values for name, values in columns.items()})
+            names = free_names(list(columns), list(job.layer.fields))
+            table.append(batch, {names[name]: values for name, values in columns.items()})
             summary.add(columns)
         if job.declared:
-            table.set_style(category_style(job.names["check"], CHECKS))
+            table.set_style(category_style(names["check"], CHECKS))
         else:
-            table.set_style(polygon_style(job.legend, job.names["map_code"]))
+            table.set_style(polygon_style(job.legend, names["map_code"]))
     unknown = job.declared.unknown if job.declared else None
-    renamed = {name: free for name, free in job.names.items() if name != free}
-    return summary.to_dict(unknown, renamed)
+    return summary.to_dict(unknown, {name: free for name, free in names.items() if name != free})
 
 
 class _Job:
@@ -83,16 +84,7 @@ class _Job:
         if request.declared is not None:
             self.layer.require(request.declared, "the declared crop")
             self.declared = declarations(self.legend, request.mapping)
-        self.names = free_names(self._columns(), list(self.layer.fields))
         self._placer = Placer(self.layer, self.map.grid, str(request.class_map))
-
-    def _columns(self) -> list[str]:
-        """Names of the new columns, in their order, but for those that the layer has already."""
-        empty = Tally(np.zeros((0, len(self.legend))), np.zeros((0, len(self.legend))), np.zeros(0))
-        nothing = np.zeros(0)
-        placed = Placed(nothing, nothing, nothing, nothing, nothing)
-        texts = np.zeros(0, object) if self.declared else None
-        return list(self._describe(placed, empty, texts))
 
     def batches(self, progress: Progress) -> Iterator[Batch]:
         """The layer's rows, telling how far they are."""

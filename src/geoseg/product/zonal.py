@@ -104,7 +104,7 @@ def _cells(bounds: NDArray[np.float64], window: Window) -> NDArray[np.int64]:
     return np.asarray(sides.prod(axis=1), dtype=np.int64)
 
 
-class _Polygon(Feature):
+class _Polygon(Feature):  # type: ignore[misc]
     """A polygon as exactextract asks for it, and what it answers."""
 
     def __init__(self, wkb: bytes = b"") -> None:
@@ -131,7 +131,7 @@ class _Polygon(Feature):
         return "wkb"
 
 
-class _Polygons(FeatureSource):
+class _Polygons(FeatureSource):  # type: ignore[misc]
     def __init__(self, wkb: list[bytes]) -> None:
         super().__init__()
         self.wkb = wkb
@@ -146,7 +146,7 @@ class _Polygons(FeatureSource):
         """Pixel coordinates have none."""
 
 
-class _Found(Writer):
+class _Found(Writer):  # type: ignore[misc]
     """Collects the answers in the order of the polygons."""
 
     def __init__(self) -> None:
