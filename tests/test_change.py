@@ -192,6 +192,26 @@ def test_long_legends_take_two_bytes(tmp_path: Path) -> None:
         assert source.colormap(1)[20][:3] == legend(names).by_code(19).rgb
 
 
+def test_the_picture_shows_what_is_there(tmp_path: Path) -> None:
+    """Names that are no formulas, and 254 classes of which two occur: a small picture."""
+    names = {code: f"${code}\\frac$" for code in range(254)}
+    maps = [np.full((4, 4), code, np.uint8) for code in (3, 200)]
+    paths = [
+        write_map(tmp_path, name, codes, names) for name, codes in zip("ab", maps, strict=True)
+    ]
+    compare(*paths)
+    size = png_size(tmp_path / "change" / "transitions.png")
+    assert max(size) < 1000
+    full = np.arange(254, dtype=np.uint8).reshape(2, 127)
+    compare(*(write_map(tmp_path, name, full, names) for name in "ab"))
+    assert max(png_size(tmp_path / "change" / "transitions.png")) < 4000
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    with rasterio.open(path) as source:
+        return source.width, source.height
+
+
 def test_the_longest_legends_fit() -> None:
     names = legend({code: str(code) for code in range(254)})
     t = Transitions(names, names)

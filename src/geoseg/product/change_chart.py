@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -14,27 +15,47 @@ from geoseg.io.files import replacing
 from geoseg.product.change import Matrix
 
 _INK, _SOFT, _SAME = "#1c2430", "#5c6775", "#e4e2dc"
-_NUMBERED = 20
-"""Classes up to which every cell has its number."""
+_NUMBERED, _MOST = 20, 40
+"""Classes up to which every cell has its number; classes shown at most."""
 
 
 def write_chart(matrix: Matrix, target: Path, title: str) -> None:
-    """Write a PNG of the changes that count; classes that stayed are grey. ``OutputError``."""
+    """Write a PNG of the changes that count; classes that stayed are grey. ``OutputError``.
+
+    Classes that neither row nor column has are left out, and of long legends the smaller ones.
+    """
     amounts = (matrix.pixels if matrix.hectares is None else matrix.hectares)[:-1, :-1]
     unit = "pixels" if matrix.hectares is None else "hectares"
-    t = matrix.transitions
-    rows, columns = amounts.shape
-    wide, tall = 3.2 + 0.72 * columns, 2.4 + 0.46 * rows
-    figure = Figure(figsize=(max(wide, 6), max(tall, 3.6)), facecolor="white", layout="constrained")
-    axes = figure.add_subplot()
-    same = t.same[:-1, :-1]
-    _draw(axes, amounts.astype(np.float64), same)
-    axes.set_xticks(range(columns), t.after.names, rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(rows), t.before.names)
+    rows, columns = _largest(amounts.sum(axis=1)), _largest(amounts.sum(axis=0))
+    cells = np.ix_(rows, columns)
+    wide, tall = 3.2 + 0.72 * len(columns), 2.4 + 0.46 * len(rows)
+    with rc_context({"text.parse_math": False}):  # a name may have dollar signs
+        figure = Figure(
+            figsize=(max(wide, 6), max(tall, 3.6)), facecolor="white", layout="constrained"
+        )
+        axes = figure.add_subplot()
+        _draw(axes, amounts[cells].astype(np.float64), matrix.transitions.same[cells])
+        _label(axes, matrix, rows, columns)
+        axes.set_title(
+            f"{title}\nbefore (rows) to after (columns), {unit}", fontsize=11, color=_INK
+        )
+        with replacing(target) as part:
+            figure.savefig(part, format="png", dpi=110)
+
+
+def _largest(amounts: NDArray[np.number[Any]]) -> NDArray[np.int64]:
+    """Places of the classes that are shown, in the order of the legend; at least one."""
+    order = np.argsort(-amounts, kind="stable")
+    count = max(1, min(_MOST, int((amounts > 0).sum())))
+    return np.sort(order[:count])
+
+
+def _label(axes: Any, matrix: Matrix, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
+    before = [matrix.transitions.before.names[i] for i in rows]
+    after = [matrix.transitions.after.names[j] for j in columns]
+    axes.set_xticks(range(len(after)), after, rotation=40, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(len(before)), before)
     axes.tick_params(length=0, labelcolor=_INK, top=True, labeltop=True, labelbottom=False)
-    axes.set_title(f"{title}\nbefore (rows) to after (columns), {unit}", fontsize=11, color=_INK)
-    with replacing(target) as part:
-        figure.savefig(part, format="png", dpi=110)
 
 
 def _draw(axes: Any, amounts: NDArray[np.float64], same: NDArray[np.bool_]) -> None:
