@@ -32,7 +32,7 @@ from geoseg.product.transitions import Transitions
 
 CRS = "EPSG:32633"
 EARLIER = {7: "maize", 3: "wheat", 1: "beet"}
-LATER = {2: "wheat", 7: "fallow", 9: "maize"}
+LATER = {2: "wheat", 7: "fallow", 9: "maize", 4: "oats"}
 TURNED = Affine(10, 1, 500_000, 1, -10, 5_100_000)
 
 Geoseg = Callable[..., tuple[int, str, str]]
@@ -79,9 +79,10 @@ def random_map(rng: np.random.Generator, names: dict[int, str], shape: tuple[int
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     above=st.sampled_from([None, 0, 50, 101]),
     crs=st.sampled_from([CRS, "EPSG:4326"]),
+    block=st.integers(5, 50),
 )
 def test_every_pixel_is_counted_once(
-    seed: int, shape: tuple[int, int], above: float | None, crs: str
+    seed: int, shape: tuple[int, int], above: float | None, crs: str, block: int
 ) -> None:
     """Sums of rows and columns are the areas of both maps, and the raster agrees, cell by cell."""
     rng = np.random.default_rng(seed)
@@ -95,7 +96,9 @@ def test_every_pixel_is_counted_once(
             write_map(folder, *each, grid)
             for each in zip("ab", maps, (EARLIER, LATER), sure, strict=True)
         ]
-        record, raster = compare(*paths, above=above)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(change, "_HEIGHT", block)
+            record, raster = compare(*paths, above=above)
         areas = [
             area_table(
                 path, path.with_name(path.name.replace("class", "confidence")), legend(names)
@@ -121,7 +124,7 @@ def test_every_pixel_is_counted_once(
             code = {**{v: k for k, v in names.items()}, "no data": NODATA}[line[column]]
             where = where & (codes == code)
         assert where.sum() == int(line["pixels"])
-    assert len(lines) == 16
+    assert len(lines) == 20
 
 
 def expected_raster(
@@ -136,9 +139,9 @@ def expected_raster(
         if EARLIER[a] == LATER[b]:
             out[place] = 0
         elif above is not None and min(sure[0][place], sure[1][place]) < above:
-            out[place] = 10
+            out[place] = 13
         else:
-            out[place] = 1 + 3 * list(EARLIER).index(a) + list(LATER).index(b)
+            out[place] = 1 + 4 * list(EARLIER).index(a) + list(LATER).index(b)
     return out
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import resource
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -553,6 +555,28 @@ def test_a_parcel_of_very_many_corners(tmp_path: Path) -> None:
     shape = shapely.Polygon(ring + np.array([WEST + 5500, NORTH - 10_000]))
     table, _ = check(class_map, write_layer(tmp_path / "p.gpkg", [shape]))
     assert table.pixels[0] == pytest.approx(shape.area / 100, rel=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "parquet", "csv"])
+def test_no_room_leaves_the_old_table(halves: Path, tmp_path: Path, suffix: str) -> None:
+    """A limit on file sizes acts as a full disk."""
+    rng = np.random.default_rng(0)
+    text = [rng.bytes(40).hex() for _ in range(4000)]
+    layer = write_layer(tmp_path / "p.gpkg", [box(2, 2, 5, 5)] * 4000, text=text)
+    target = tmp_path / f"out.{suffix}"
+    target.write_text("as it was")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=rf"out\.{suffix}.*cannot be written"):
+            check_parcels(request(halves, layer), target, Silent())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert target.read_text() == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 # ---------------------------------------------------------------- QGIS, command line, run
