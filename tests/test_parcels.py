@@ -9,6 +9,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -661,3 +662,45 @@ def test_the_command(halves: Path, tmp_path: Path, geoseg: Geoseg) -> None:
     code, _, err = geoseg("parcels", str(halves), str(tmp_path / "none.gpkg"))
     assert (code, "none.gpkg: no such file" in err) == (2, True)
     assert issubclass(ParcelError, GeosegError)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from geoseg.feedback import Silent
+from geoseg.product.parcels import ParcelRequest, check_parcels
+folder, layer = map(Path, sys.argv[1:])
+found = check_parcels(
+    ParcelRequest(folder / "m_class.tif", folder / "m_confidence.tif", layer, declared="crop"),
+    folder / "out.gpkg",
+    Silent(),
+)
+# Not ru_maxrss: that begins with what the parent process had.
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(found["parcels"], int(status["VmHWM"].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_layer(tmp_path: Path) -> None:
+    """200 000 parcels of 20 corners in no order, and a fifth of them."""
+    rng = np.random.default_rng(0)
+    codes = rng.choice(LEGEND.codes, (3000, 3000))
+    write_map(tmp_path, codes, np.full(codes.shape, 90, np.uint8))
+    angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    middle = rng.uniform(0, 30_000, (200_000, 1, 2)) * (1, -1) + (WEST, NORTH)
+    rings = middle + 80 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    peaks = []
+    for count in (40_000, 200_000):
+        shapes = shapely.polygons(rings[:count]).tolist()
+        layer = write_layer(tmp_path / f"{count}.gpkg", shapes, crop=["maize"] * count)
+        run = subprocess.run(
+            [sys.executable, "-c", PEAK, tmp_path, layer],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        rows, peak = map(int, run.stdout.split())
+        assert rows == count
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 60
