@@ -598,7 +598,9 @@ def test_qgis_shows_the_verdicts(halves: Path, tmp_path: Path) -> None:
     probe = subprocess.run([python, "-c", "import qgis.core"], check=False, capture_output=True)
     if probe.returncode:
         pytest.skip(f"{python} cannot import qgis.core (Debian's python3-qgis)")
-    layer = write_layer(tmp_path / "p.gpkg", [box(2, 2, 5, 5)], crop=["maize"], поле=["О'Хара"])
+    # The style must go with the geometry column, whose name is taken here.
+    columns = {"crop": ["maize"], "поле": ["О'Хара"], "geom": ["x"]}
+    layer = write_layer(tmp_path / "p.geojson", [box(2, 2, 5, 5)], **columns)
     check(halves, layer, declared="crop")
     shown = subprocess.run(
         [python, "-c", script, tmp_path / "out.gpkg"],

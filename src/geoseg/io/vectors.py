@@ -22,13 +22,13 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from geoseg.errors import LabelError, OutputError
 from geoseg.io.files import replacing
 
-FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError)
+_FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError)
 
 # The date is part of a GeoPackage's bytes; a fixed one lets equal polygons give equal files.
 _DATE = "2000-01-01T00:00:00.000Z"
 
 # GeoPackage 1.2 holds all that is needed; readers of some years ago warn of newer ones.
-PLAIN = {"VERSION": "1.2"}
+_PLAIN = {"VERSION": "1.2"}
 
 _UTC = 100
 """GDAL's number for this time zone."""
@@ -47,7 +47,7 @@ def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geop
         chosen = _layer(path, layer)
         _check(path, chosen, columns)
         table = pyogrio.read_dataframe(path, layer=chosen, columns=list(columns))
-    except FAILURES as error:
+    except _FAILURES as error:
         raise LabelError(
             f"{path} cannot be read as a vector file: {error}. Labels are a raster, or polygons in "
             "a GeoPackage, Shapefile or GeoJSON; check it with ogrinfo."
@@ -66,7 +66,7 @@ def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, 
     """
     try:
         table = pyogrio.read_dataframe(path, layer=layer, bbox=(x, y, x, y))
-    except FAILURES as error:
+    except _FAILURES as error:
         raise OutputError(
             f"{path} cannot be read as polygons: {error}. Write it again with 'geoseg vectorize'."
         ) from None
@@ -142,7 +142,7 @@ class PolygonWriter:
                 geometry_type="Polygon",
                 crs=self._crs,
                 append=self._path.exists(),
-                dataset_options=PLAIN,
+                dataset_options=_PLAIN,
             )
 
     def set_style(self, name: str, qml: str) -> None:
@@ -171,7 +171,7 @@ class PolygonWriter:
             geometry_type=None,
             crs=None,
             append=False,
-            dataset_options=PLAIN,
+            dataset_options=_PLAIN,
             layer_options={"FID": "id"},
             gdal_tz_offsets={"update_time": np.array([_UTC], dtype=np.int32)},
         )
@@ -184,13 +184,13 @@ def create_polygons(path: Path, layer: str, crs: str | None) -> Iterator[Polygon
     ``crs`` is WKT or any name pyogrio knows, None for none. The layer has a spatial index, and the
     same batches give the same bytes. Raises ``OutputError`` where the place cannot be written.
     """
-    with replacing(path) as part, fixed_date():
+    with replacing(path) as part, _fixed_date():
         writer = PolygonWriter(part, layer, crs)
         try:
             yield writer
             if not part.exists():
                 writer.append(np.array([], dtype=object), {})
-        except FAILURES as error:
+        except _FAILURES as error:
             raise OutputError(
                 f"{path}: cannot be written: {error}. Check free space and permissions, then run "
                 "the same command again."
@@ -198,8 +198,7 @@ def create_polygons(path: Path, layer: str, crs: str | None) -> Iterator[Polygon
 
 
 @contextmanager
-def fixed_date() -> Iterator[None]:
-    """GDAL writes one date into every GeoPackage, whatever the clock says."""
+def _fixed_date() -> Iterator[None]:
     before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _DATE})
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress
 from geoseg.io import files
-from geoseg.io.layers import describe_layer
+from geoseg.io.parcel_layers import describe_layer
 from geoseg.operations.parcels import default_confidence
 from geoseg.product.change import MapPair, open_pair, write_change
 from geoseg.product.change_chart import write_chart

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from geoseg.feedback import Progress
 from geoseg.grid import Window
-from geoseg.io.layers import BATCH, Layer, read_layer
-from geoseg.io.tables import create_table, free_names
+from geoseg.io.parcel_layers import BATCH, Layer, read_layer
+from geoseg.io.parcel_tables import create_table, free_names
 from geoseg.legend import Legend
 from geoseg.product.category_style import category_style
 from geoseg.product.change import MapPair

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from geoseg.feedback import Progress
 from geoseg.grid import Window
-from geoseg.io.layers import BATCH, Batch, describe_layer, read_layer
-from geoseg.io.tables import check_suffix, create_table, free_names
+from geoseg.io.parcel_layers import BATCH, Batch, describe_layer, read_layer
+from geoseg.io.parcel_tables import check_suffix, create_table, free_names
 from geoseg.product.category_style import category_style
 from geoseg.product.crop_map import CropMap
 from geoseg.product.declared import Declarations, declarations

@@ -13,7 +13,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.errors import ParcelError
 from geoseg.grid import Grid, same_crs
-from geoseg.io.layers import Layer
+from geoseg.io.parcel_layers import Layer
 from geoseg.product.areas import pixel_area
 
 INSIDE, PARTLY, OUTSIDE, NOWHERE = "inside", "partly outside", "outside", "no geometry"

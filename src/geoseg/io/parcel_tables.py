@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.io.files import replacing
-from geoseg.io.layers import Batch, Layer
-from geoseg.io.vectors import FAILURES, PLAIN, PolygonWriter, fixed_date
+from geoseg.io.geopackages import FAILURES, PLAIN, keep_style, repeatable
+from geoseg.io.parcel_layers import Batch, Layer
 
 LAYER = "parcels"
 """Name of the layer in a GeoPackage."""
@@ -50,7 +50,7 @@ def create_table(path: Path, source: Layer) -> Iterator[TableWriter]:
     place cannot be written.
     """
     check_suffix(path)
-    with replacing(path) as part, fixed_date():
+    with replacing(path) as part, repeatable():
         try:
             if path.suffix == ".gpkg":
                 yield _GeoPackage(part, source)
@@ -113,11 +113,11 @@ def free_names(wanted: list[str], taken: list[str]) -> dict[str, str]:
 
 class _GeoPackage:
     def __init__(self, path: Path, source: Layer) -> None:
-        self._path, self._source = path, source
+        self._path, self._source, self._geometry = path, source, "geom"
 
     def append(self, batch: Batch, columns: Columns) -> None:
         table = _table(batch, columns)
-        geometry = _free("geom", table.column_names)
+        self._geometry = geometry = _free("geom", table.column_names)
         pyogrio.raw.write_arrow(
             _with_geometry(table, geometry, batch.geometry),
             self._path,
@@ -133,7 +133,7 @@ class _GeoPackage:
         )
 
     def set_style(self, qml: str) -> None:
-        PolygonWriter(self._path, LAYER, self._source.crs).set_style("geoseg", qml)
+        keep_style(self._path, LAYER, self._geometry, qml)
 
 
 @dataclass

@@ -19,8 +19,8 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
-from geoseg.io import geoparquet
-from geoseg.io.vectors import FAILURES
+from geoseg.io import parcel_parquet
+from geoseg.io.geopackages import FAILURES
 
 BATCH = 20_000
 """Rows read at a time."""
@@ -86,8 +86,8 @@ def describe_layer(path: Path, name: str | None) -> Layer:
     if not path.exists():
         raise ParcelError(f"{path}: no such file; name the file of parcels")
     with _naming(path):
-        if path.suffix.lower() in geoparquet.SUFFIXES:
-            found = geoparquet.describe(path)
+        if path.suffix.lower() in parcel_parquet.SUFFIXES:
+            found = parcel_parquet.describe(path)
             layer, kind = Layer(path, path.stem, found.crs or "", found.fields, found.count), ""
         else:
             layer, kind = _described(path, _choose(path, name))
@@ -140,8 +140,8 @@ def read_layer(layer: Layer, size: int = BATCH) -> Iterator[Batch]:
 @contextmanager
 def _open(layer: Layer, size: int) -> Iterator[tuple[str, Iterator[Any]]]:
     """Name of the geometry column, and Arrow record batches."""
-    if layer.path.suffix.lower() in geoparquet.SUFFIXES:
-        yield geoparquet.describe(layer.path).geometry, geoparquet.read(layer.path, size)
+    if layer.path.suffix.lower() in parcel_parquet.SUFFIXES:
+        yield parcel_parquet.describe(layer.path).geometry, parcel_parquet.read(layer.path, size)
         return
     # Times as text that remembers to be a time: Arrow's own would all be in UTC.
     options = {"use_pyarrow": True, "batch_size": size, "datetime_as_string": True}
