@@ -18,7 +18,7 @@ from geoseg.product.areas import area_table
 from geoseg.product.quicklook import write_quicklook
 from geoseg.product.report import write_report
 
-STEPS = ("select", "train", "predict", "stitch", "vectorize", "parcels", "evaluate", "report")
+STEPS = ("select", "train", "predict", "stitch", "vectorize", "evaluate", "report")
 PLAN = (
     "blocks",
     "resumed",
@@ -67,7 +67,6 @@ def _content(run: Run, found: Record) -> Record:
         "nodata_pixels": grid.window.size - sum(row["pixels"] for row in found["areas"]),
         "quality": found["quality"],
         "polygons": run.recorded("vectorize").get("polygons"),
-        "parcels": run.recorded("parcels").get("parcels"),
         "scores": {"unseen": evaluation["unseen"]} if "unseen" in evaluation else {},
         "baselines": _baselines(evaluation),
         "model": {"card": card, "history": history},
