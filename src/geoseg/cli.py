@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import __version__
+from geoseg.commands.parcels import register as register_parcels
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
 
@@ -227,6 +228,9 @@ def run(
     code = crop_map(str(config), str(output or ""), scheduler)
     if code:
         raise typer.Exit(code)
+
+
+register_parcels(app)
 
 
 def _open(config: Path, output: Path | None) -> Run:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from geoseg.config.base import FilePath, Section
 from geoseg.config.cluster import ClusterConfig, TlsConfig
 from geoseg.config.imagery import ImageryConfig, LabelsConfig, MaskConfig, SceneEntry
+from geoseg.config.parcels import ParcelsConfig
 from geoseg.config.prediction import PredictConfig
 from geoseg.config.products import ProductsConfig
 from geoseg.config.training import ModelConfig, SplitConfig, TrainConfig
@@ -27,6 +28,7 @@ __all__ = [
     "LabelsConfig",
     "MaskConfig",
     "ModelConfig",
+    "ParcelsConfig",
     "PredictConfig",
     "ProductsConfig",
     "RunConfig",
@@ -65,6 +67,8 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     predict: PredictConfig = PredictConfig()
     products: ProductsConfig = ProductsConfig()
+    parcels: ParcelsConfig | None = None
+    """Parcels to say the crop of, and to check declarations of."""
     cluster: ClusterConfig = ClusterConfig()
     vectors: VectorsConfig = VectorsConfig()
     random_forest: bool = False

@@ -64,6 +64,11 @@ class RunFolder:
         return self.root / f"{self.name}_crops.gpkg"
 
     @property
+    def parcels(self) -> Path:
+        """Parcels with their crop by the map, a GeoPackage, where the config names a layer."""
+        return self.root / f"{self.name}_parcels.gpkg"
+
+    @property
     def quicklook(self) -> Path:
         """The map as a picture."""
         return self.root / "quicklook.png"
