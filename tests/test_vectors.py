@@ -175,13 +175,13 @@ def test_no_room_is_an_output_error(tmp_path: Path, suffix: str) -> None:
 def test_a_style_is_kept_as_qgis_keeps_it(tmp_path: Path) -> None:
     with create_polygons(tmp_path / "a.gpkg", "fields", CRS) as writer:
         writer.append(boxes(2), {"crop": names(2)})
-        writer.set_style("plain", "<qgis/>")
+        writer.set_style("<qgis/>")
     with sqlite3.connect(tmp_path / "a.gpkg") as database:
         row = database.execute(
             "select f_table_name, f_geometry_column, styleName, styleQML, useAsDefault"
             " from layer_styles"
         ).fetchone()
-    assert row == ("fields", "geom", "plain", "<qgis/>", 1)
+    assert row == ("fields", "geom", "geoseg", "<qgis/>", 1)
     assert len(read_polygons(tmp_path / "a.gpkg", None, ["crop"])) == 2
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ class ParquetSink:
             self._bounds[2:] = np.maximum(self._bounds[2:], bounds[:, 2:].max(axis=0))
             self._writer.write_batch(whole)
 
-    def close(self, style: tuple[str, str] | None) -> None:
+    def close(self, style: str | None) -> None:
         """Write the footer; a style has no place in the format."""
         assert self._writer is not None
         self._writer.add_key_value_metadata({"geo": json.dumps(self._metadata())})
@@ -50,17 +52,20 @@ class ParquetSink:
                 self._writer.close()
 
     def _metadata(self) -> dict[str, Any]:
-        """The file's ``geo`` entry, see https://geoparquet.org/releases/v1.1.0."""
-        column: dict[str, Any] = {
-            "encoding": "WKB",
-            "geometry_types": ["Polygon"],
-            "crs": pyproj.CRS.from_user_input(self._crs).to_json_dict() if self._crs else None,
-            "covering": {"bbox": {side: ["bbox", side] for side in _SIDES}},
-        }
+        more: dict[str, Any] = {"covering": {"bbox": {side: ["bbox", side] for side in _SIDES}}}
         if np.isfinite(self._bounds).all():
-            column["bbox"] = self._bounds.tolist()
-        return {
-            "version": "1.1.0",
-            "primary_column": self._geometry,
-            "columns": {self._geometry: column},
-        }
+            more["bbox"] = self._bounds.tolist()
+        return geo_metadata(self._geometry, "Polygon", self._crs, more)
+
+
+def geo_metadata(
+    column: str, kind: str, crs: str | None, more: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The ``geo`` entry that makes a Parquet file a GeoParquet one, with a column of WKB.
+
+    Specification 1.1.0, "File metadata": https://geoparquet.org/releases/v1.1.0. ``more`` is said of
+    the column besides.
+    """
+    projjson = pyproj.CRS.from_user_input(crs).to_json_dict() if crs else None
+    said = {"encoding": "WKB", "geometry_types": [kind], "crs": projjson, **more}
+    return {"version": "1.1.0", "primary_column": column, "columns": {column: said}}

@@ -10,29 +10,15 @@ import queue
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyogrio
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
-FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError)
-"""What pyogrio raises where a file cannot be read or written."""
-
-# The date is part of a GeoPackage's bytes; a fixed one lets equal polygons give equal files.
-_DATE = "2000-01-01T00:00:00.000Z"
-
-# GeoPackage 1.2 holds all that is needed; readers of some years ago warn of newer ones.
-_PLAIN = {"GPKG": {"VERSION": "1.2"}}
-
-# By default GDAL sorts the spatial index in a share of the machine's memory, in an order that follows.
-_FIXED = {"OGR_CURRENT_DATE": _DATE, "OGR_GPKG_MAX_RAM_USAGE_RTREE": "50000000"}
-
-_UTC = 100
-"""GDAL's number for this time zone."""
+from geoseg.io.geopackages import PLAIN, keep_style
 
 
 class _AbandonedError(Exception):
@@ -59,7 +45,7 @@ class GdalSink:
             self._thread.start()
         self._put(batch)
 
-    def close(self, style: tuple[str, str] | None) -> None:
+    def close(self, style: str | None) -> None:
         """Wait until all is written, then add the style where the format can keep one."""
         self._put(None)
         assert self._thread is not None
@@ -68,7 +54,7 @@ class GdalSink:
         if self._failure:
             raise self._failure
         if style and self._driver == "GPKG":
-            _write_style(self._path, self._layer, *style)
+            keep_style(self._path, self._layer, "geom", style)
 
     def abandon(self) -> None:
         """Let go of a file that will not be finished."""
@@ -99,7 +85,7 @@ class GdalSink:
                     geometry_name=self._geometry,
                     geometry_type="Polygon",
                     crs=self._crs,
-                    dataset_options=_PLAIN.get(self._driver),
+                    dataset_options=PLAIN if self._driver == "GPKG" else None,
                 )
         except Exception as error:  # noqa: BLE001 - raised again in the thread that waits for this one
             self._failure = error
@@ -109,45 +95,3 @@ class GdalSink:
             if isinstance(batch, _AbandonedError):
                 raise batch
             yield batch
-
-
-def _write_style(path: Path, layer: str, name: str, qml: str) -> None:
-    text: dict[str, str] = {
-        "f_table_catalog": "",
-        "f_table_schema": "",
-        "f_table_name": layer,
-        "f_geometry_column": "geom",
-        "styleName": name,
-        "styleQML": qml,
-        "styleSLD": "",
-        "description": "",
-        "owner": "",
-    }
-    columns = {key: np.array([value], dtype=object) for key, value in text.items()}
-    columns["useAsDefault"] = np.array([True])
-    columns["update_time"] = np.array([_DATE[:-1]], dtype="datetime64[ms]")
-    pyogrio.raw.write(
-        path,
-        geometry=None,
-        fields=list(columns),
-        field_data=list(columns.values()),
-        layer="layer_styles",
-        driver="GPKG",
-        geometry_type=None,
-        crs=None,
-        append=False,
-        dataset_options=_PLAIN["GPKG"],
-        layer_options={"FID": "id"},
-        gdal_tz_offsets={"update_time": np.array([_UTC], dtype=np.int32)},
-    )
-
-
-@contextmanager
-def repeatable() -> Iterator[None]:
-    """Let GDAL write the same bytes each time, on any machine."""
-    before = {name: pyogrio.get_gdal_config_option(name) for name in _FIXED}
-    pyogrio.set_gdal_config_options(_FIXED)
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options(before)

@@ -15,13 +15,13 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 import pyogrio
-import pyproj
 import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.io.files import replacing
 from geoseg.io.geopackages import FAILURES, PLAIN, keep_style, repeatable
+from geoseg.io.geoparquet import geo_metadata
 from geoseg.io.parcel_layers import Batch, Layer
 
 LAYER = "parcels"
@@ -151,7 +151,7 @@ class _Arrow:
         else:
             name = _free("geometry", table.column_names)
             table = _with_geometry(table, name, batch.geometry)
-            meta = _geo_metadata(name, self.source.crs)
+            meta = geo_metadata(name, "MultiPolygon", self.source.crs)
             table = table.replace_schema_metadata({"geo": json.dumps(meta)})
         if self.writer is None:
             self.writer = self._open(table.schema)
@@ -171,13 +171,6 @@ class _Arrow:
     def __exit__(self, *_: object) -> None:
         if self.writer is not None:
             self.writer.close()
-
-
-def _geo_metadata(column: str, crs: str) -> dict[str, Any]:
-    """What makes a Parquet file a GeoParquet one: specification 1.1.0, "File metadata"."""
-    projjson = pyproj.CRS.from_user_input(crs).to_json_dict()
-    kind = {"encoding": "WKB", "geometry_types": ["MultiPolygon"], "crs": projjson}
-    return {"version": "1.1.0", "primary_column": column, "columns": {column: kind}}
 
 
 def _as_text(table: Any) -> Any:

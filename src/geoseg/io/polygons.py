@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.io.files import replacing
+from geoseg.io.geopackages import FAILURES, repeatable
 from geoseg.io.geoparquet import ParquetSink
-from geoseg.io.layers import FAILURES, GdalSink, repeatable
+from geoseg.io.layers import GdalSink
 
 FORMATS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".parquet": "Parquet"}
 """Suffix of the file to the name of its format."""
@@ -34,7 +35,7 @@ class _Sink(Protocol):
 
     def write(self, batch: pa.RecordBatch, bounds: NDArray[np.float64]) -> None: ...
 
-    def close(self, style: tuple[str, str] | None) -> None: ...
+    def close(self, style: str | None) -> None: ...
 
     def abandon(self) -> None: ...
 
@@ -45,7 +46,7 @@ class PolygonWriter:
     def __init__(self, sink: _Sink) -> None:
         self._sink = sink
         self._schema: pa.Schema | None = None
-        self._style: tuple[str, str] | None = None
+        self._style: str | None = None
 
     def append(self, geometries: NDArray[np.object_], columns: Mapping[str, Any]) -> None:
         """Add polygons (an array of shapely ``Polygon``) and one array per column, equally long.
@@ -62,12 +63,12 @@ class PolygonWriter:
         self._schema = batch.schema
         self._sink.write(batch, shapely.bounds(geometries).reshape(-1, 4))
 
-    def set_style(self, name: str, qml: str) -> None:
+    def set_style(self, qml: str) -> None:
         """Keep a QGIS style in a GeoPackage, as QGIS itself does; it is applied when the layer loads.
 
         Other formats have no place for it.
         """
-        self._style = name, qml
+        self._style = qml
 
     def finish(self) -> None:
         """Write what is still to be written."""

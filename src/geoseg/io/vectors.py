@@ -15,7 +15,7 @@ import pyogrio
 import shapely
 
 from geoseg.errors import LabelError, OutputError
-from geoseg.io.layers import FAILURES
+from geoseg.io.geopackages import FAILURES
 
 
 def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geopandas.GeoDataFrame:

@@ -76,7 +76,7 @@ def vectorize(
         for batch in _batches(work.closed(strips, progress)):
             work.write(writers, batch)
         for writer in writers:
-            writer.set_style("geoseg", polygon_style(legend, "code"))
+            writer.set_style(polygon_style(legend, "code"))
     classes = work.ledger.table(legend, strips.merged_regions)
     return Vectorized(sum(row.polygons for row in classes), classes)
 
