@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,26 @@ def test_long_names_in_the_table(tmp_path: Path) -> None:
     columns["Class"][1] = columns["Class"][1][:84]  # 254 bytes hold no more
     assert {name: frame[name].tolist() for name in columns} == columns
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.tif.vat.cpg", "x.tif.vat.dbf"]
+
+
+PEAK = """
+import resource, sys; from pathlib import Path; from affine import Affine
+from geoseg.feedback import Silent; from geoseg.grid import Grid
+from geoseg.legend import Legend, LegendClass; from geoseg.product.raster import mosaic
+legend = Legend(tuple(LegendClass(i, str(i), "#000000") for i in range(2)))
+grid = Grid("EPSG:32633", Affine(10, 0, 0, 0, -10, 0), int(sys.argv[2]), int(sys.argv[3]))
+mosaic([], grid, legend, [Path(sys.argv[1]) / n for n in ("a.tif", "b.tif")], Silent())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def peak(folder: Path, height: int, width: int) -> int:
+    """MiB that a process of its own needs for the rasters of such a grid."""
+    command = [sys.executable, "-c", PEAK, folder, str(height), str(width)]
+    return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
+    small, tall, wide = (peak(tmp_path, *s) for s in ((9000, 9000), (9000, 60_000), (60_000, 9000)))
+    assert max(tall, wide) < small + 100
