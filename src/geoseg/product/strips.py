@@ -22,7 +22,7 @@ from geoseg.product.mapping_unit import Read, merge_small
 STRIP = geotiffs.TILE
 """Rows read at a time: a row of tiles. It bounds the memory and changes no polygon."""
 
-_PIXELS = 2**21
+_PIXELS = 2**20
 """Pixels looked at at a time."""
 
 _FINE = 2**20
