@@ -7,7 +7,7 @@ from geoseg.operations.run import Record, Run, require_fit
 
 
 def select_scenes(run: Run, scheduler: str = "") -> Record:
-    """Open the season's scenes and check that they, the labels, the model and the cluster fit."""
+    """Open the season's scenes and check that they, the labels, the model, the parcels and the cluster fit."""
     with run.step("select") as record:
         scenes = run.scenes
         require_fit(run.config, scenes)
@@ -17,6 +17,10 @@ def select_scenes(run: Run, scheduler: str = "") -> Record:
             from geoseg.imagery.labels import open_labels  # noqa: PLC0415
 
             open_labels(run.config.labels, scenes[0].grid, run.legend)
+        if run.config.parcels:
+            from geoseg.operations.parcels import require_run  # noqa: PLC0415
+
+            require_run(run)
         record["inputs"] = [
             {
                 "id": scene.id,
