@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from geoseg.io import configs, geotiffs
 from geoseg.legend import NODATA, Legend, LegendClass
 from geoseg.operations.parcels import check_run, require_run
 from geoseg.operations.run import Run
+from geoseg.operations.selection import select_scenes
 from geoseg.product import style, zonal
 from geoseg.product.parcels import ParcelRequest, check_parcels
 from geoseg.product.verdicts import CHECKS, Limits
@@ -651,8 +651,11 @@ def test_a_run_tells_of_bad_parcels_before_it_begins(season: Path, tmp_path: Pat
     ):
         (tmp_path / "m.yaml").write_text(yaml.safe_dump(content | {"parcels": section}))
         run = Run.open(tmp_path / "m.yaml", tmp_path / "out")
-        with pytest.raises(ParcelError, match=message) if message else nullcontext():
+        if message is None:
             require_run(run)
+            continue
+        with pytest.raises(ParcelError, match=message):
+            select_scenes(run)
 
 
 @pytest.mark.parametrize(
