@@ -32,8 +32,9 @@ from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.io import configs, geotiffs
 from geoseg.legend import NODATA, Legend, LegendClass
-from geoseg.operations.parcels import check_run
+from geoseg.operations.parcels import check_run, require_run
 from geoseg.operations.run import Run
+from geoseg.operations.selection import select_scenes
 from geoseg.product import style, zonal
 from geoseg.product.parcels import ParcelRequest, check_parcels
 from geoseg.product.verdicts import CHECKS, Limits
@@ -628,9 +629,33 @@ def test_a_run_checks_the_parcels_of_its_config(halves: Path, tmp_path: Path) ->
     assert record["parcels"]["checks"]["unsure"]["parcels"] == 1
     assert run.recorded("parcels") == record
     assert pyogrio.read_info(run.folder.parcels, layer="parcels")["features"] == 1
-    del config["parcels"]["declared"]
     (tmp_path / "m.yaml").write_text(yaml.safe_dump(config | {"parcels": None}))
-    assert check_run(Run.open(tmp_path / "m.yaml", tmp_path)) == {}
+    run = Run.open(tmp_path / "m.yaml", tmp_path)
+    assert check_run(run) == {} == run.recorded("parcels")
+
+
+def test_a_run_tells_of_bad_parcels_before_it_begins(season: Path, tmp_path: Path) -> None:
+    write_layer(tmp_path / "p.gpkg", [box(2, 2, 5, 5)], crop=["maize"])
+    content = {
+        "name": "m",
+        "imagery": {"folder": str(season), "pattern": "{date}.tif"},
+        "legend": [{"code": 1, "name": "a"}, {"code": 2, "name": "b"}],
+        "labels": {"file": "labels.tif"},
+    }
+    for section, message in (
+        ({"file": "p.gpkg"}, None),
+        ({"file": "p.gpkg", "declared": "crop"}, None),
+        ({"file": "q.gpkg"}, "no such file"),
+        ({"file": "p.gpkg", "declared": "kultur"}, "no column 'kultur'"),
+        ({"file": "p.gpkg", "declared": "crop", "mapping": "c.csv"}, r"c\.csv: No such file"),
+    ):
+        (tmp_path / "m.yaml").write_text(yaml.safe_dump(content | {"parcels": section}))
+        run = Run.open(tmp_path / "m.yaml", tmp_path / "out")
+        if message is None:
+            require_run(run)
+            continue
+        with pytest.raises(ParcelError, match=message):
+            select_scenes(run)
 
 
 @pytest.mark.parametrize(

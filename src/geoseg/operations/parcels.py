@@ -8,29 +8,53 @@ from geoseg.feedback import Progress
 from geoseg.io import files
 from geoseg.operations.run import Record, Run
 from geoseg.product.parcel_summary import summary_lines
-from geoseg.product.parcels import ParcelRequest, check_parcels
+from geoseg.product.parcels import ParcelRequest, check_parcels, require_parcels
+from geoseg.product.placing import Placer
 from geoseg.product.verdicts import Limits
 
-__all__ = ["Limits", "ParcelRequest", "check_file", "check_run", "default_confidence"]
+__all__ = [
+    "Limits",
+    "ParcelRequest",
+    "check_file",
+    "check_run",
+    "default_confidence",
+    "require_run",
+]
 
 
 def check_run(run: Run) -> Record:
     """The config's parcels against the run's map; an empty record where it names none."""
-    section = run.config.parcels
-    if section is None:
+    request = _request(run)
+    if request is None:
+        # What an earlier config asked for is no part of this run.
+        (run.folder.work / "parcels.json").unlink(missing_ok=True)
         return {}
     with run.step("parcels") as record:
-        request = ParcelRequest(
-            run.folder.class_map,
-            run.folder.confidence,
-            section.file,
-            section.layer,
-            section.declared,
-            section.mapping,
-            Limits(section.above, section.share, section.mapped),
-        )
         record["parcels"] = check_parcels(request, run.folder.parcels, run.progress)
     return record
+
+
+def require_run(run: Run) -> None:
+    """``ParcelError`` where the config's parcels cannot be used: told before the map is made."""
+    request = _request(run)
+    if request is not None:
+        layer, _ = require_parcels(request, run.legend)
+        Placer(layer, run.scenes[0].grid, str(run.scenes[0].files[0]))
+
+
+def _request(run: Run) -> ParcelRequest | None:
+    section = run.config.parcels
+    if section is None:
+        return None
+    return ParcelRequest(
+        run.folder.class_map,
+        run.folder.confidence,
+        section.file,
+        section.layer,
+        section.declared,
+        section.mapping,
+        Limits(section.above, section.share, section.mapped),
+    )
 
 
 def check_file(

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from geoseg.feedback import Progress
 from geoseg.grid import Window
-from geoseg.io.parcel_layers import BATCH, Batch, describe_layer, read_layer
+from geoseg.io.parcel_layers import BATCH, Batch, Layer, describe_layer, read_layer
 from geoseg.io.parcel_tables import check_suffix, create_table, free_names
+from geoseg.legend import Legend
 from geoseg.product.category_style import category_style
 from geoseg.product.crop_map import CropMap
 from geoseg.product.declared import Declarations, declarations
@@ -72,6 +73,15 @@ def check_parcels(request: ParcelRequest, target: Path, progress: Progress) -> d
     return summary.to_dict(unknown, {name: free for name, free in names.items() if name != free})
 
 
+def require_parcels(request: ParcelRequest, legend: Legend) -> tuple[Layer, Declarations | None]:
+    """The layer and the table of declarations, checked before a map is there; ``ParcelError``."""
+    layer = describe_layer(request.parcels, request.layer)
+    if request.declared is None:
+        return layer, None
+    layer.require(request.declared, "the declared crop")
+    return layer, declarations(legend, request.mapping)
+
+
 class _Job:
     """One request with all it needs open."""
 
@@ -79,11 +89,7 @@ class _Job:
         self.request = request
         self.map = CropMap(request.class_map, request.confidence)
         self.legend = self.map.legend
-        self.layer = describe_layer(request.parcels, request.layer)
-        self.declared: Declarations | None = None
-        if request.declared is not None:
-            self.layer.require(request.declared, "the declared crop")
-            self.declared = declarations(self.legend, request.mapping)
+        self.layer, self.declared = require_parcels(request, self.legend)
         self._placer = Placer(self.layer, self.map.grid, str(request.class_map))
 
     def batches(self, progress: Progress) -> Iterator[Batch]:
