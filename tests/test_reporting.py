@@ -12,6 +12,7 @@ from engine_season import DATES, HEIGHT, WIDTH, make_bundle, make_imagery
 
 from geoseg.io import rasters
 from geoseg.operations.mapping import finish_map, predict_blocks
+from geoseg.operations.publishing import describe_products
 from geoseg.operations.reporting import write_reports
 from geoseg.operations.run import Run
 from geoseg.operations.selection import select_scenes
@@ -37,8 +38,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     finish_map(run)
     vectorize_map(run)
     evaluate_map(run)
-    (run.folder.root / "small_class.sld").write_text("<sld/>")
     write_reports(run)
+    describe_products(run)
     return run
 
 
