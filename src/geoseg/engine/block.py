@@ -111,7 +111,7 @@ def _write_block(job: Job, block: Block, result: NDArray[np.uint8], grid: Grid) 
     path = part_path(job.folder, block)
     window = Window(0, 0, *block.core.shape)
     moved = grid.transform @ type(grid.transform).translation(block.core.col, block.core.row)
-    spec = geotiffs.RasterSpec("uint8", len(result), NODATA, ("class", "confidence"))
+    spec = geotiffs.RasterSpec("uint8", len(result), NODATA, ("class", "confidence"), quick=True)
     with geotiffs.create(path, Grid(grid.crs, moved, *window.shape), spec) as target:
         target.write(result, window)
     mapped = int((result[0] != NODATA).sum())

@@ -37,6 +37,9 @@ class RasterSpec:
     """Value to RGBA, for one uint8 band."""
     tags: tuple[tuple[str, str], ...] = ()
     """Dataset metadata."""
+    quick: bool = False
+    """DEFLATE at its quickest (a fifth of the time, an eighth more bytes): for a file that is read
+    once."""
 
 
 Compression = Literal["deflate", "zstd"]
@@ -92,6 +95,7 @@ def profile(grid: Grid, spec: RasterSpec) -> dict[str, Any]:
         "photometric": "palette" if spec.colormap else "minisblack",
         "predictor": 1 if spec.colormap or spec.dtype == "bool" else _predictor(spec.dtype),
         "bigtiff": "if_safer",
+        **({"zlevel": 1} if spec.quick else {}),
         **tiles,
     }
 
