@@ -103,6 +103,14 @@ def vectorize(place: Place) -> dict[str, Any]:
     return steps.vectorize_map(_open(place))
 
 
+@step("parcels")
+def parcels(place: Place) -> dict[str, Any]:
+    """Say the crop of each parcel of the config's layer, and check what was declared."""
+    from geoseg.operations import parcels as operation
+
+    return operation.check_run(_open(place))
+
+
 @step("evaluate")
 def evaluate(place: Place) -> dict[str, Any]:
     """Score the map on labels that training never saw."""
@@ -153,6 +161,7 @@ def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
         (predict, (place, scheduler)),
         (stitch, (place,)),
         (vectorize, (place,)),
+        (parcels, (place,)),
         (evaluate, (place,)),
         (report, (place,)),
         (describe, (place,)),

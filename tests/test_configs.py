@@ -49,6 +49,9 @@ def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     ("change", "message"),
     [
         ({"imagry": {}}, r"imagry: unknown key; did you mean 'imagery'"),
+        ({"vectors": {"formats": ["gpkg", "gpkg"]}}, r"vectors\.formats: .*names a format twice"),
+        ({"vectors": {"formats": ["shp"]}}, r"vectors\.formats\.0: .*'gpkg', 'parquet' or 'fgb'"),
+        ({"vectors": {"minimum_area": -1}}, r"vectors\.minimum_area: .*greater than or equal to 0"),
         ({"predict": {"blok": 512}}, r"predict\.blok: unknown key; did you mean 'block'"),
         (
             {"predict": {"zzz": 1}},

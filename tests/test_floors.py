@@ -20,7 +20,8 @@ FLOORS: dict[str, int] = {
     **dict.fromkeys(["imagery", "model"], 2),
     **dict.fromkeys(["engine", "learning", "product", "synthetic"], 3),
     "operations": 4,
-    "cli": 5,
+    "commands": 5,
+    "cli": 6,
 }
 ONLY_IMPORTERS = {
     "segmentation_models_pytorch": {"model"},

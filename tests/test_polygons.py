@@ -22,16 +22,17 @@ from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.io import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
-from geoseg.product import polygons
+from geoseg.product import polygons, strips
 from geoseg.product.areas import area_table
-from geoseg.product.outlines import trace
 from geoseg.product.polygons import vectorize
-from geoseg.product.regions import Seam, Traced, no_regions
+from geoseg.product.regions import Outlined, Seam
 
 LEGEND = Legend(
     tuple(LegendClass(code, f"crop {code}", PALETTE[code % 10]) for code in (0, 1, 2, 9))
 )
 UTM = str(CRS.from_epsg(32632).to_wkt())
+COLUMNS = ["code", "crop", "area_m2", "area_ha", "perimeter_m", "pixels"]
+COLUMNS += ["confidence", "confidence_p10", "run"]
 Codes = NDArray[np.uint8]
 
 
@@ -42,18 +43,19 @@ def by_gdal(codes: Codes) -> list[tuple[int, bytes]]:
 
 
 def canonical(polygon: shapely.Polygon) -> bytes:
-    return bytes(shapely.to_wkb(shapely.normalize(polygon)))
+    """Corners only: GDAL knows of no points where others' borders meet."""
+    return bytes(shapely.to_wkb(shapely.normalize(polygon.simplify(0))))
 
 
-def by_strips(codes: Codes, rows: int) -> tuple[Traced, NDArray[np.object_]]:
+def by_strips(codes: Codes, rows: int) -> tuple[Outlined, NDArray[np.object_]]:
     """Regions and outlines, read ``rows`` at a time; the code is the confidence too."""
     height, width = codes.shape
-    seam, found = Seam(width), no_regions()
+    seam, found = Seam(width), Outlined.none()
     for row in range(0, height, rows):
         strip = codes[row : row + rows]
-        found = found.followed_by(seam.add(strip, strip, np.full(len(strip), 0.5), row))
+        found = found.followed_by(seam.add(strip, strip, row))
     found = found.followed_by(seam.finish(height))
-    return found, trace(found.corners, Grid(None, Affine.identity(), height, width))
+    return found, found.rings.polygons(Grid(None, Affine.identity(), height, width))
 
 
 maps = hnp.arrays(
@@ -70,8 +72,11 @@ def test_strips_change_nothing_and_gdal_agrees(codes: Codes, rows: int) -> None:
     whole, outlines = by_strips(codes, len(codes))
     cut, cut_outlines = by_strips(codes, rows)
     assert shapely.to_wkb(cut_outlines).tolist() == shapely.to_wkb(outlines).tolist()
-    for name in ("code", "pixels", "confidence", "hectares", "last"):
+    for name in ("code", "pixels", "last"):
         assert np.array_equal(getattr(cut.regions, name), getattr(whole.regions, name)), name
+    assert np.array_equal(cut.confidence.key, whole.confidence.key)
+    assert np.array_equal(cut.confidence.count, whole.confidence.count)
+    assert shapely.coverage_is_valid(cut_outlines)
     found = zip(whole.regions.code.tolist(), map(canonical, outlines), strict=True)
     assert sorted(found) == by_gdal(codes)
 
@@ -84,8 +89,7 @@ def test_polygons_are_valid_and_count_their_pixels(codes: Codes, rows: int) -> N
     assert shapely.is_valid(outlines).all()
     assert shapely.area(outlines).tolist() == regions.pixels.tolist()
     assert regions.pixels.sum() == (codes != NODATA).sum()
-    assert np.array_equal(regions.confidence, regions.pixels * regions.code)
-    assert regions.hectares == pytest.approx(regions.pixels * 0.5)
+    assert np.array_equal(found.confidence.means(len(found)), regions.code)
     assert (np.diff(regions.last) > 0).all()
 
 
@@ -132,12 +136,22 @@ def test_arms_that_meet_late_are_one_field(rows: int) -> None:
     assert sorted(ours) == by_gdal(codes)
 
 
+def test_a_map_wider_than_16_bits() -> None:
+    codes = np.zeros((4, 70_000), np.uint8)
+    codes[1:3, 65_530:65_545:3] = 1
+    codes[2, 65_530:65_545] = 2
+    codes[:, 69_990:] = blobs(4, 10)
+    found, outlines = by_strips(codes, 2)
+    ours = zip(found.regions.code.tolist(), map(canonical, outlines), strict=True)
+    assert sorted(ours) == by_gdal(codes)
+
+
 def test_rings_turn_as_the_standard_says() -> None:
     """On a north-up map exteriors run counter-clockwise, holes clockwise."""
     codes = np.pad(np.full((2, 2), 2, np.uint8), 2, constant_values=1)
     seam = Seam(6)
-    found = seam.add(codes, codes, np.ones(6), 0).followed_by(seam.finish(6))
-    outlines = trace(found.corners, Grid(UTM, Affine(10, 0, 5e5, 0, -10, 5e6), 6, 6))
+    found = seam.add(codes, codes, 0).followed_by(seam.finish(6))
+    outlines = found.rings.polygons(Grid(UTM, Affine(10, 0, 5e5, 0, -10, 5e6), 6, 6))
     assert shapely.is_ccw(shapely.get_exterior_ring(outlines)).all()
     holes = [hole for polygon in outlines for hole in polygon.interiors]
     assert [shapely.is_ccw(hole) for hole in holes] == [False]
@@ -176,9 +190,9 @@ GRIDS = {
 def test_file_of_polygons(tmp_path: Path, name: str) -> None:
     grid, codes = GRIDS[name], blobs(83, 120)
     paths = write(tmp_path, codes, grid)
-    count = vectorize(*paths, LEGEND, tmp_path / "m_crops.gpkg", Silent())
+    count = vectorize(paths, LEGEND, [tmp_path / "m_crops.gpkg"], Silent()).polygons
     table = geopandas.read_file(tmp_path / "m_crops.gpkg", layer="crops")
-    assert list(table.columns) == ["code", "crop", "area_ha", "pixels", "confidence", "geometry"]
+    assert list(table.columns) == [*COLUMNS, "geometry"]
     assert len(table) == count
     assert (table.crs is None) == (grid.crs is None)
     if grid.crs:
@@ -211,33 +225,33 @@ def test_bytes_do_not_depend_on_the_strips(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(polygons, "_BATCH", 1000)
     written = set()
     for rows in (7, 20, 512):
-        monkeypatch.setattr(polygons, "STRIP", rows)
-        vectorize(*paths, LEGEND, tmp_path / "crops.gpkg", Silent())
+        monkeypatch.setattr(strips, "STRIP", rows)
+        vectorize(paths, LEGEND, [tmp_path / "crops.gpkg"], Silent())
         written.add((tmp_path / "crops.gpkg").read_bytes())
     assert len(written) == 1
     whole = pyogrio.read_dataframe(tmp_path / "crops.gpkg", layer="crops")
     monkeypatch.setattr(polygons, "_BATCH", 10**9)
-    vectorize(*paths, LEGEND, tmp_path / "crops.gpkg", Silent())
+    vectorize(paths, LEGEND, [tmp_path / "crops.gpkg"], Silent())
     assert whole.equals(pyogrio.read_dataframe(tmp_path / "crops.gpkg", layer="crops"))
 
 
-def test_batches_are_bounded_by_their_corners(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_bounded_by_their_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polygons, "_BATCH", 300)
     whole, _ = by_strips(blobs(83, 120), 10)
-    sizes = np.bincount(whole.corners.owner)
-    batches = list(polygons._batches(iter([whole, no_regions(), whole])))
+    sizes = whole.rings.points()
+    batches = list(polygons._batches(iter([whole, Outlined.none(), whole])))
     assert sum(len(batch) for batch in batches) == 2 * len(whole)
     assert len(batches) > 2 * sizes.sum() / (300 + sizes.max())
-    assert max(len(batch.corners) for batch in batches) < 300 + sizes.max()
+    assert max(len(batch.rings.x) for batch in batches) < 300 + sizes.max()
 
 
 def test_a_map_of_nodata_is_an_empty_layer(tmp_path: Path) -> None:
     codes = np.full((83, 120), NODATA, np.uint8)
     paths = write(tmp_path, codes, GRIDS["utm"])
-    assert vectorize(*paths, LEGEND, tmp_path / "m.gpkg", Silent()) == 0
+    assert vectorize(paths, LEGEND, [tmp_path / "m.gpkg"], Silent()).polygons == 0
     info = pyogrio.read_info(tmp_path / "m.gpkg", layer="crops")
     assert (info["features"], info["crs"]) == (0, "EPSG:32632")
-    assert list(info["fields"]) == ["code", "crop", "area_ha", "pixels", "confidence"]
+    assert list(info["fields"]) == COLUMNS
 
 
 def test_a_code_outside_the_legend_leaves_no_file(tmp_path: Path) -> None:
@@ -245,7 +259,7 @@ def test_a_code_outside_the_legend_leaves_no_file(tmp_path: Path) -> None:
     codes[60, 60] = 77
     paths = write(tmp_path, codes, GRIDS["utm"])
     with pytest.raises(RasterError, match="holds the value 77"):
-        vectorize(*paths, LEGEND, tmp_path / "m.gpkg", Silent())
+        vectorize(paths, LEGEND, [tmp_path / "m.gpkg"], Silent())
     assert not (tmp_path / "m.gpkg").exists()
 
 
@@ -254,4 +268,4 @@ def test_other_rasters_are_refused(tmp_path: Path) -> None:
     with geotiffs.create(path, GRIDS["utm"], geotiffs.RasterSpec("float32")):
         pass
     with pytest.raises(RasterError, match=r"float\.tif holds 1 band\(s\) of float32"):
-        vectorize(path, path, LEGEND, tmp_path / "m.gpkg", Silent())
+        vectorize((path, path), LEGEND, [tmp_path / "m.gpkg"], Silent())

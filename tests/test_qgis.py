@@ -49,7 +49,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
         writer.write(np.stack([codes, np.where(codes == NODATA, NODATA, 80)]), GRID.window)
     paths = folder / "m_class.tif", folder / "m_confidence.tif"
     mosaic([(GRID.window, block)], GRID, LEGEND, paths, Silent())
-    count = vectorize(*paths, LEGEND, folder / "m_crops.gpkg", Silent())
+    count = vectorize(paths, LEGEND, [folder / "m_crops.gpkg"], Silent()).polygons
     script = Path(__file__).with_name("qgis_render.py")
     run = subprocess.run(
         [PYTHON, script, paths[0], folder / "m_crops.gpkg", folder],

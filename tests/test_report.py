@@ -2,92 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
 import json
 import re
+from base64 import b64encode
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from report_content import content
 
 from geoseg.product.charts import line_chart
-from geoseg.product.report import write_report
+from geoseg.product.pictures import MapPictures
+from geoseg.product.report import SCHEMA, write_report
 
-PICTURE = b"\x89PNG not looked into"
-
-
-def scores(accuracy: float) -> dict[str, Any]:
-    return {
-        "source": "truth",
-        "pixels": 1000,
-        "unmapped": 3,
-        "overall_accuracy": accuracy,
-        "mean_iou": 0.8101,
-        "mean_class_accuracy": 0.88,
-        "macro_f1": 0.87,
-        "kappa": 0.791,
-        "classes": [
-            {"code": 1, "name": "wheat", "pixels": 600, "iou": 0.9, "precision": 0.95,
-             "recall": 0.94, "f1": 0.945},
-            {"code": 2, "name": "<maize>", "pixels": 400, "iou": 0.72, "precision": None,
-             "recall": 0.82, "f1": None},
-        ],
-        "confusion": [[564, 36], [72, 328]],
-    }  # fmt: skip
-
-
-def content() -> dict[str, Any]:
-    return {
-        "name": "demo",
-        "title": "Crops of <script>alert(1)</script> & more",
-        "created": "2024-11-05T10:11:12+00:00",
-        "geoseg": "0.1.0",
-        "grid": {"crs": "EPSG:32631", "width": 1800, "height": 1135,
-                 "transform": [10.0, 0, 5e5, 0, -10.0, 5.8e6], "bounds": [0, 1, 2, 3]},
-        "outputs": {"class": "demo_class.tif", "report": "report.html", "model": None},
-        "inputs": [{"id": "2024-01-15", "date": dt.date(2024, 1, 15), "files": [Path("a/b.tif")]}],
-        "areas": [
-            {"code": 1, "name": "wheat", "color": "#e69f00", "pixels": 123456,
-             "hectares": 1234.56, "share": 0.75, "mean_confidence": 91.27},
-            {"code": 2, "name": "<maize>", "color": "#56b4e9", "pixels": 41152,
-             "hectares": 411.52, "share": 0.25, "mean_confidence": None},
-        ],
-        "nodata_pixels": 777,
-        "quality": {
-            "seam": {"core": 512, "border_pairs": 2000, "border_changes": 50, "other_pairs": 90000,
-                     "other_changes": 1800, "score": 1.25, "chance": 0.013671875},
-            "completeness": {"blocks": 4, "planned": 4, "pixels_with_data": 164610,
-                             "pixels_mapped": 164608, "holes": 2, "share": 164608 / 164610},
-        },
-        "polygons": 4321,
-        "scores": {"unseen": scores(0.9314), "training": scores(0.977)},
-        "baselines": {"random_forest": {"overall_accuracy": 0.7412, "mean_iou": 0.52,
-                                        "pixels": 900, "trained_on": 400}},
-        "model": {
-            "card": {"network": {"encoder": "resnet18", "channels": 60}, "bands": ["red", "nir"],
-                     "dates": ["2024-01-15"], "normalization": {"transform": "asinh"},
-                     "training": {"samples": 312, "settings": {"seed": 0}},
-                     "metrics": {"overall_accuracy": 0.93, "mean_iou": 0.81},
-                     "context": {"reach": 311, "margin": 64, "exact_margin": 320,
-                                 "seam": {"core": 256, "margin": 64, "pixels": 589824,
-                                          "share": 0.00012}}},
-            "history": [{"epoch": i, "loss": 1 / i, "overall_accuracy": 1 - 0.5 / i,
-                         "mean_iou": 0.8 - 0.5 / i} for i in range(1, 13)],
-        },
-        "plan": {"blocks": 4, "core": 512, "margin": 64, "block": 1024, "workers": 2},
-        "seconds": {"select": 0.4, "train": 402.0, "predict": 31.66},
-        "versions": {"torch": "2.15.0"},
-        "config": {"name": "demo"},
-    }  # fmt: skip
+PICTURES = MapPictures(b"\x89PNG classes", b"\x89PNG confidence")
 
 
 class Page(HTMLParser):
     """Text, tags and what is fetched, of a page whose tags must be balanced."""
 
-    VOID = ("meta", "img", "br", "line", "polyline", "input", "link")
+    VOID = ("meta", "img", "br", "line", "polyline", "rect", "path", "input", "link")
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -108,7 +45,7 @@ class Page(HTMLParser):
             assert self._open.pop() == tag, tag
 
     def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] != "style":
+        if self._open and self._open[-1] not in ("style", "script"):
             self.words.append(data)
 
     def count(self, tag: str) -> int:
@@ -116,8 +53,7 @@ class Page(HTMLParser):
 
 
 def render(folder: Path, told: dict[str, Any]) -> tuple[Page, dict[str, Any]]:
-    (folder / "quicklook.png").write_bytes(PICTURE)
-    write_report(told, folder, folder / "quicklook.png")
+    write_report(told, folder, PICTURES)
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     return page, json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
@@ -125,15 +61,30 @@ def render(folder: Path, told: dict[str, Any]) -> tuple[Page, dict[str, Any]]:
 def test_the_page_shows_the_figures(tmp_path: Path) -> None:
     page, _ = render(tmp_path, content())
     for text in (
-        "93.1 % overall accuracy, unseen pixels",
-        "81.0 % mean IoU, unseen pixels",
-        "1,646 hectares mapped",
-        "4,321 polygons",
-        "7 min 14 s for the whole run",
+        "This map gives each place in 1,646 hectares one of 2 classes, from 1 image of 15 January 2024.",
+        "The largest classes are wheat (75.0 %, 1,235 ha) and <maize> (25.0 %, 411.5 ha).",
+        "On 1,000 pixels whose labels training never saw, 93.1 % have the right class",
+        "Warning: Holes. 2 pixels with data have no class",
+        "Warning: Seams. The class changes 1.25 times as often",
+        "Warning: Low confidence. 12.5 % of the area",
+        "overall accuracy, unseen pixels 93.1 %",
+        "mean IoU, unseen pixels 81.0 %",
+        "mean confidence 80.5 %",
+        "hectares mapped 1,646",
+        "polygons 4,321",
+        "for the whole run 7 min 14 s",
         "2024-11-05 10:11 UTC",
-        "wheat 1,235 123,456 75.0 % 91.3 %",
-        "<maize> 411.5 41,152 25.0 % –",
+        "wheat 1,235 75.0 % 91.3 % 71 % 123,456",
+        "<maize> 411.5 25.0 % – – 41,152",
         "777 pixels hold no data",
+        "Olofsson et al. (2014)",
+        "12.50 % of the area",
+        "95 to 100 % 1,029 62.5 %",
+        "60 to 70 % 411.5 25.0 %",
+        "1 52.6916° S, 9.9616° E 499 660 1.09 57 %",
+        "clear (data in every band, no cloud) on 0.6 of 1 on average.",
+        "Clear shares are estimates from 25.0 % of the pixels",
+        "2024-01-15 2024-01-15 62.5 % 37.5 % a/b.tif",
         "Blocks 4 of 4 predicted",
         "164,608 of 164,610 with data have a class: 99.99 %, 2 holes",
         "Seam score 1.25",
@@ -141,20 +92,55 @@ def test_the_page_shows_the_figures(tmp_path: Path) -> None:
         "1.4 % of all places the borders could have",
         "This map 93.1 % 81.0 %",
         "Random forest, pixel by pixel 74.1 % 52.0 %",
-        "wheat 600 95.0 % 94.0 % 94.5 % 90.0 %",
+        "wheat 95.0 % 94.0 % +6.0 % 94.5 % 90.0 % 600",
+        "<maize> – 82.0 % −9.0 % – 72.0 % 400",
         "94.0 6.0",
         "18.0 82.0",
+        "<maize> wheat 72 18.0 %",
         "kappa 0.791",
         "overall accuracy 97.7 %",
+        "wheat 120 1,235 1,234 −0.036 % 7",
+        "812 parcels of 1,500 hectares: 800 inside, 12 outside.",
+        "3 invalid geometries",
+        "contradicted 29 3.6 % 40.2",
+        "wheat 500 61.6 % 900.0",
+        "not in the legend: <hop> (4)",
+        "changed 322 32.2",
+        "From To Pixels Hectares wheat <maize> 315 31.5 <maize> wheat 7 0.70",
         "U-Net, encoder resnet18",
+        "Model id 12657c6c9be4",
         "Samples 312",
         "train 6 min 42 s",
-        "a/b.tif",
-        "demo_class.tif",
+        "demo_class.tif the map: one class code per pixel",
         "torch 2.15.0",
+        "run 90152faa699e593a, 2024",
     ):
         assert text in page.text, text
     assert page.count("polyline") == 3
+
+
+def test_markdown_says_the_same(tmp_path: Path) -> None:
+    render(tmp_path, content())
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for line in (
+        r"# Crops of \<script\>alert(1)\</script\> \& more",
+        "- **Warning: Holes.** 2 pixels with data have no class; areas leave them out.",
+        "![The map with its legend](quicklook.png)",
+        "| wheat | 1,235 | 75.0 % | 91.3 % | 71 % | 123,456 |",
+        r"| \<maize\> | 411.5 | 25.0 % | – | – | 41,152 |",
+        "| wheat | 95.0 % | 94.0 % | +6.0 % | 94.5 % | 90.0 % | 600 |",
+        r"| 2 \<maize\> | 18.0 | 82.0 | 400 |",
+        "| 1 | 52.6916° S, 9.9616° E | 499 | 660 | 1.09 | 57 % |",
+        "| 2024-01-15 | 2024-01-15 | 62.5 % | a/b.tif |",
+        "| wheat | 120 | 1,235 | 1,234 | −0.036 % | 7 |",
+        "| contradicted | 29 | 3.6 % | 40.2 |",
+        r"| wheat | \<maize\> | 315 | 31.5 |",
+        "| [demo\\_class.tif](demo_class.tif) "
+        "| the map: one class code per pixel, with names and colours |",
+    ):
+        assert line in text.splitlines(), line
+    assert "\n\n\n" not in text
+    assert not re.search(r"(?<!\\)<", text.partition("```")[0]), "HTML"
 
 
 def test_what_patches_cost_is_shown(tmp_path: Path) -> None:
@@ -198,24 +184,47 @@ def test_how_it_was_computed_is_shown(tmp_path: Path) -> None:
 def test_the_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
     page, _ = render(tmp_path, content())
     assert "Crops of <script>alert(1)</script> & more" in page.text
-    assert page.count("script") == page.count("link") == page.count("maize") == 0
+    assert page.count("script") == 1
+    assert page.count("maize") == 0
     sources = [attributes["src"] for _, attributes in page.tags if "src" in attributes]
-    assert sources == ["data:image/png;base64," + base64.b64encode(PICTURE).decode()]
-    html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"url\(|@import|https?://", html)
+    pictures = (PICTURES.classes, PICTURES.confidence)
+    assert sources == ["data:image/png;base64," + b64encode(p).decode() for p in pictures]
+    assert not re.search(r"url\(|@import|https?://", html(tmp_path))
     links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
-    assert links == {"demo_class.tif", "report.html", "report.json"}
+    places = {f"#{attributes['id']}" for _, attributes in page.tags if "id" in attributes}
+    assert {link for link in links if link.startswith("#")} <= places
+    files = {link for link in links if not link.startswith("#")}
+    assert files == {"demo_class.tif", "report.html", "report.json", "report.md", "quicklook.png"}
+
+
+def html(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_tables_and_pictures_can_be_heard(tmp_path: Path) -> None:
+    page, _ = render(tmp_path, content())
+    heads = [attributes for tag, attributes in page.tags if tag == "th"]
+    assert heads
+    assert all(attributes.get("scope") in ("row", "col") for attributes in heads)
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+    drawn = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert all(a.get("aria-label") or a.get("aria-hidden") for a in drawn)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 == levels.count(1)
+    assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
 def test_the_json_holds_the_same(tmp_path: Path) -> None:
     told = content()
     _, found = render(tmp_path, told)
-    assert list(found) == list(told)
+    assert list(found) == ["schema", *told, "summary", "findings", "citation"]
+    assert found["schema"] == SCHEMA
     assert found["scores"]["unseen"]["overall_accuracy"] == 0.9314
     assert found["scores"]["unseen"]["mean_iou"] == 0.8101
     assert found["baselines"]["random_forest"]["overall_accuracy"] == 0.7412
     assert found["seconds"] == told["seconds"]
-    assert found["inputs"] == [{"id": "2024-01-15", "date": "2024-01-15", "files": ["a/b.tif"]}]
+    image = {"id": "2024-01-15", "date": "2024-01-15", "files": ["a/b.tif"], "clear_share": 0.625}
+    assert found["inputs"] == [image]
 
 
 def test_the_json_is_json(tmp_path: Path) -> None:
@@ -242,15 +251,19 @@ def test_any_part_may_be_missing(tmp_path: Path, missing: str) -> None:
     page, found = render(tmp_path, told)
     assert page.text == nothing.text
     assert "None" not in page.text
-    assert set(found) == set(told)
+    assert set(found) - {"schema", "summary", "findings", "citation"} == set(told)
     shown = {
         "areas": "Area of each class",
-        "quality": "Quality of the map",
+        "quality": "By chance",
+        "confidence": "How sure the network is",
+        "vectors": "−0.036 %",
+        "parcels": "812",
+        "change": "2023_class.tif",
         "scores": "unseen pixels",
         "baselines": "Random forest",
         "model": "Loss on the training samples",
         "seconds": "for the whole run",
-        "plan": "margin 64",
+        "plan": "margin around it, pixels 64",
         "polygons": "4,321",
         "inputs": "a/b.tif",
     }
@@ -262,12 +275,14 @@ def test_any_part_may_be_missing(tmp_path: Path, missing: str) -> None:
 def test_without_crs_there_are_no_hectares(tmp_path: Path) -> None:
     told = content()
     told["grid"]["crs"] = None
-    for row in told["areas"]:
+    for row in [*told["areas"], *told["confidence"]["places"]]:
         row["hectares"] = None
+    for key in ("vectors", "change"):
+        del told[key]
     page, _ = render(tmp_path, told)
-    assert "ectares" not in page.text.replace("so no hectares", "")
-    assert "164,608 pixels mapped (no CRS, so no hectares)" in page.text
-    assert "wheat 123,456 75.0 %" in page.text
+    assert "pixels mapped (no CRS, so no hectares) 164,608" in page.text
+    assert "wheat 75.0 % 91.3 % 71 % 123,456" in page.text
+    assert "Note: No CRS." in page.text
 
 
 def points(chart: Any, curve: int) -> list[tuple[float, float]]:

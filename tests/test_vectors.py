@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
 import sqlite3
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
 
 from geoseg.errors import LabelError, OutputError
-from geoseg.io.vectors import create_polygons, read_polygons
+from geoseg.io.polygons import create_polygons
+from geoseg.io.vectors import read_polygons
 
 CRS = "EPSG:32632"
 
@@ -55,6 +58,62 @@ def test_the_same_batches_give_the_same_bytes(tmp_path: Path) -> None:
     assert changed == ("2000-01-01T00:00:00.000Z",), "the clock is in the bytes"
 
 
+@pytest.mark.parametrize("suffix", ["gpkg", "fgb", "parquet"])
+def test_each_format_holds_the_same(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    written = write(path, (300, 0, 200))
+    table = (geopandas.read_parquet if suffix == "parquet" else geopandas.read_file)(path)
+    assert table.crs == CRS
+    assert sorted(shapely.to_wkb(table.geometry)) == sorted(shapely.to_wkb(written))
+    assert sorted(table["crop"]) == sorted([*names(300), *names(200)])
+    before = path.read_bytes()
+    write(path, (300, 0, 200))
+    assert path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
+    inside = shapely.box(2000, 2000, 3000, 3000)
+    read = geopandas.read_parquet if suffix == "parquet" else geopandas.read_file
+    few = read(path, bbox=inside.bounds)
+    assert len(few) == shapely.intersects(written, inside).sum() > 0
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "fgb", "parquet"])
+def test_each_format_without_crs_or_polygons(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    write(path, (0,), None)
+    table = (geopandas.read_parquet if suffix == "parquet" else geopandas.read_file)(path)
+    assert (len(table), table.crs) == (0, None)
+    assert {"crop", "area"} <= set(table.columns)
+
+
+def test_geoparquet_says_what_the_standard_asks(tmp_path: Path) -> None:
+    written = write(tmp_path / "a.parquet", (30, 20))
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    geo = json.loads(file.metadata.metadata[b"geo"])
+    column = geo["columns"][geo["primary_column"]]
+    assert (geo["version"], column["encoding"], column["geometry_types"]) == (
+        "1.1.0",
+        "WKB",
+        ["Polygon"],
+    )
+    assert column["crs"]["id"] == {"authority": "EPSG", "code": 32632}
+    assert column["bbox"] == shapely.total_bounds(written).tolist()
+    assert column["covering"]["bbox"]["ymax"] == ["bbox", "ymax"]
+    assert file.metadata.num_row_groups == 2, "a batch is a row group"
+    boxes = file.read(["bbox"]).column("bbox").combine_chunks().flatten()
+    assert np.array_equal(np.stack(boxes, axis=1), shapely.bounds(written))
+
+
+def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(
+            OutputError, match=r"a\.shp: polygons are written as \.gpkg, \.fgb, \.parquet"
+        ),
+        create_polygons(tmp_path / "a.shp", "x", CRS),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_spatial_index_finds_polygons(tmp_path: Path) -> None:
     written = write(tmp_path / "a.gpkg", (300, 200))
     with sqlite3.connect(tmp_path / "a.gpkg") as database:
@@ -86,24 +145,27 @@ def fail_half_way(path: Path) -> None:
         raise RuntimeError("stop")
 
 
-def test_a_failing_body_leaves_the_old_file(tmp_path: Path) -> None:
-    write(tmp_path / "a.gpkg")
-    before = (tmp_path / "a.gpkg").read_bytes()
+@pytest.mark.parametrize("suffix", ["gpkg", "fgb", "parquet"])
+def test_a_failing_body_leaves_the_old_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    write(path)
+    before = path.read_bytes()
     with pytest.raises(RuntimeError, match="stop"):
-        fail_half_way(tmp_path / "a.gpkg")
-    assert (tmp_path / "a.gpkg").read_bytes() == before
+        fail_half_way(path)
+    assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
     assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") is None
 
 
-def test_no_room_is_an_output_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["gpkg", "fgb", "parquet"])
+def test_no_room_is_an_output_error(tmp_path: Path, suffix: str) -> None:
     """A limit on file sizes acts as a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, limits[1]))
     try:
-        with pytest.raises(OutputError, match=r"a\.gpkg.*cannot be written"):
-            write(tmp_path / "a.gpkg", (5000,))
+        with pytest.raises(OutputError, match=rf"a\.{suffix}.*cannot be written"):
+            write(tmp_path / f"a.{suffix}", (5000, 5000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -113,13 +175,13 @@ def test_no_room_is_an_output_error(tmp_path: Path) -> None:
 def test_a_style_is_kept_as_qgis_keeps_it(tmp_path: Path) -> None:
     with create_polygons(tmp_path / "a.gpkg", "fields", CRS) as writer:
         writer.append(boxes(2), {"crop": names(2)})
-        writer.set_style("plain", "<qgis/>")
+        writer.set_style("<qgis/>")
     with sqlite3.connect(tmp_path / "a.gpkg") as database:
         row = database.execute(
             "select f_table_name, f_geometry_column, styleName, styleQML, useAsDefault"
             " from layer_styles"
         ).fetchone()
-    assert row == ("fields", "geom", "plain", "<qgis/>", 1)
+    assert row == ("fields", "geom", "geoseg", "<qgis/>", 1)
     assert len(read_polygons(tmp_path / "a.gpkg", None, ["crop"])) == 2
 
 

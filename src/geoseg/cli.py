@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import __version__
+from geoseg.commands.parcels import register as register_parcels
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
 
@@ -129,21 +130,47 @@ def predict(
     typer.echo(f"map: {run.folder.class_map}\nconfidence: {run.folder.confidence}")
 
 
-@app.command(epilog="Example: `geoseg vectorize out/demo/demo_class.tif`")
+@app.command(
+    epilog="Example: `geoseg vectorize out/demo/demo_class.tif --simplify 1 -o fields.parquet`"
+)
 def vectorize(
     class_map: Annotated[Path, typer.Argument(help="A class raster that geoseg wrote.")],
     confidence: Annotated[
         Path | None, typer.Option(help="[default: *_confidence.tif beside the class raster]")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="[default: *_crops.gpkg beside it]")
+        Path | None,
+        typer.Option("--output", "-o", help="*.gpkg, *.parquet, *.fgb [default: *_crops.gpkg]"),
     ] = None,
+    simplify: Annotated[
+        float, typer.Option(min=0, max=64, help="How far a border may move, in pixels; 0: not.")
+    ] = 0,
+    smooth: Annotated[
+        int, typer.Option(min=0, max=4, help="Round corners off: 1 coarsely to 4 finely.")
+    ] = 0,
+    minimum_area: Annotated[
+        float, typer.Option(min=0, help="Smaller fields (hectares) join a neighbour.")
+    ] = 0,
+    minimum_pixels: Annotated[int, typer.Option(min=0, help="The same in pixels.")] = 0,
 ) -> None:
     """Turn a class raster into crop polygons with area and confidence."""
+    from geoseg.config import VectorsConfig  # noqa: PLC0415
     from geoseg.operations import steps  # noqa: PLC0415
 
-    target, count = steps.vectorize_file(class_map, confidence, output, Console())
-    typer.echo(f"polygons: {target} ({count})")
+    shape = VectorsConfig(
+        simplify=simplify,
+        smooth=smooth,
+        minimum_area=minimum_area,
+        minimum_pixels=minimum_pixels,
+    )
+    (target,), found = steps.vectorize_file(class_map, confidence, output, shape, Console())
+    typer.echo(f"polygons: {target} ({found.polygons})")
+    for row in found.classes:
+        if row.difference_ha:
+            typer.echo(
+                f"  {row.name}: {row.polygons_ha} ha, {row.difference_ha:+} ha "
+                f"({row.difference_percent:+} %) against the raster"
+            )
 
 
 @app.command(epilog="Example: `geoseg evaluate configs/demo.yaml --output out/demo`")
@@ -201,6 +228,9 @@ def run(
     code = crop_map(str(config), str(output or ""), scheduler)
     if code:
         raise typer.Exit(code)
+
+
+register_parcels(app)
 
 
 def _open(config: Path, output: Path | None) -> Run:

@@ -42,6 +42,10 @@ class LabelError(GeosegError):
     """Labels cannot be used: unknown names or codes, a missing attribute, or too few of them."""
 
 
+class ParcelError(GeosegError):
+    """A layer of parcels, or a table of declared crops, cannot be used."""
+
+
 class ModelError(GeosegError):
     """A model bundle is damaged, or does not fit the imagery it is asked to map."""
 

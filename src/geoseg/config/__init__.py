@@ -13,9 +13,11 @@ from pydantic import Field, model_validator
 from geoseg.config.base import FilePath, Section
 from geoseg.config.cluster import ClusterConfig, TlsConfig
 from geoseg.config.imagery import ImageryConfig, LabelsConfig, MaskConfig, SceneEntry
+from geoseg.config.parcels import ParcelsConfig
 from geoseg.config.prediction import PredictConfig
 from geoseg.config.products import ProductsConfig
 from geoseg.config.training import ModelConfig, SplitConfig, TrainConfig
+from geoseg.config.vectors import VectorsConfig
 from geoseg.errors import ConfigError
 from geoseg.legend import PALETTE, Legend, LegendClass
 
@@ -26,6 +28,7 @@ __all__ = [
     "LabelsConfig",
     "MaskConfig",
     "ModelConfig",
+    "ParcelsConfig",
     "PredictConfig",
     "ProductsConfig",
     "RunConfig",
@@ -33,6 +36,7 @@ __all__ = [
     "SplitConfig",
     "TlsConfig",
     "TrainConfig",
+    "VectorsConfig",
     "make_legend",
 ]
 
@@ -63,7 +67,10 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     predict: PredictConfig = PredictConfig()
     products: ProductsConfig = ProductsConfig()
+    parcels: ParcelsConfig | None = None
+    """Parcels to say the crop of, and to check declarations of."""
     cluster: ClusterConfig = ClusterConfig()
+    vectors: VectorsConfig = VectorsConfig()
     random_forest: bool = False
     """Also score a per-pixel random forest on the same labels, as a baseline."""
 

@@ -28,5 +28,6 @@ class PredictConfig(Section):
     """Average the network over four mirrored views: four times the work."""
     memory: ByteSize | Literal["auto"] = "auto"
     """What a worker process may use, such as ``6GB``; ``auto``: its share of the machine's."""
-    tries: Annotated[int, Field(ge=1)] = 3
-    """How often a block is attempted before the run gives it up."""
+    tries: Annotated[int, Field(ge=2)] = 3
+    """How often a block is attempted before the run gives it up; the last time alone, so that one
+    that kills its worker takes no other down with it."""

@@ -31,7 +31,7 @@ class Capacity:
 def capacity(client: Client, resources: Mapping[str, float] | None = None) -> Capacity:
     """What the workers have that offer ``resources``, what a block needs, at this moment."""
     needs = resources or {}
-    workers = _able(client, needs)
+    workers = _able(client, needs).values()
     limits = [int(worker["memory_limit"]) for worker in workers if worker["memory_limit"]]
     return Capacity(
         len(workers),
@@ -64,7 +64,9 @@ def await_worker(
 
 def _nothing_offered(client: Client, needs: Mapping[str, float], place: str) -> str:
     wanted = _text(needs)
-    offers = sorted({_text(worker["resources"]) or "nothing" for worker in _workers(client)})
+    offers = sorted(
+        {_text(worker["resources"]) or "nothing" for worker in _workers(client).values()}
+    )
     return (
         f"cluster.resources: a block needs {wanted} and no worker at {place} offers that (they "
         f'offer {"; ".join(offers)}); start workers with --resources "{wanted}", or leave the '
@@ -83,15 +85,21 @@ def _slots(worker: Mapping[str, Any], needs: Mapping[str, float]) -> int:
     return min([int(worker["nthreads"]), *shares])
 
 
-def _able(client: Client, needs: Mapping[str, float]) -> list[Mapping[str, Any]]:
+def addresses(client: Client, resources: Mapping[str, float]) -> list[str]:
+    """The workers that offer ``resources``, by address."""
+    return list(_able(client, resources))
+
+
+def _able(client: Client, needs: Mapping[str, float]) -> dict[str, Mapping[str, Any]]:
     """The workers that offer what a block needs."""
-    return [
-        worker
-        for worker in _workers(client)
+    return {
+        address: worker
+        for address, worker in _workers(client).items()
         if all(worker["resources"].get(name, 0) >= need for name, need in needs.items())
-    ]
+    }
 
 
-def _workers(client: Client) -> list[Mapping[str, Any]]:
+def _workers(client: Client) -> Mapping[str, Mapping[str, Any]]:
     # Said, since for a while Dask's default was the first five workers.
-    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+    found: Mapping[str, Mapping[str, Any]] = client.scheduler_info(n_workers=-1)["workers"]
+    return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.engine import local, workplace
-from geoseg.engine.capacity import capacity
+from geoseg.engine.capacity import addresses, capacity
 from geoseg.engine.machine import memory_limit
 from geoseg.model.memory import keep_memory
 
@@ -28,7 +28,9 @@ T = TypeVar("T")
 class Crew:
     """Something that calls functions elsewhere."""
 
-    executor: Executor
+    executors: Sequence[Executor]
+    """One for each process. What a process of a cluster is given may end up in another, where that
+    one has nothing to do or this one died."""
     threads: int
     """Blocks that can be under way at once, over all processes."""
     per_process: int
@@ -38,9 +40,14 @@ class Crew:
     lost: Callable[[], str] = lambda: ""
     """Why no answer can come any more; empty while one can."""
 
-    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Call ``function`` on a worker."""
-        return self.executor.submit(function, *arguments)
+    def submit(self, function: Callable[..., T], *arguments: Any, route: int = 0) -> Future[T]:
+        """Call ``function`` in a process, in that of ``route`` if it can be had."""
+        return self.executors[route].submit(function, *arguments)
+
+    @property
+    def processes(self) -> int:
+        """Processes that share the work."""
+        return len(self.executors)
 
     @property
     def lanes(self) -> int:
@@ -60,7 +67,7 @@ def here(lanes: int | None = None) -> Iterator[Crew]:
     threads = (lanes or local.cores()) + 1
     with ThreadPoolExecutor(threads, thread_name_prefix="block") as executor:
         try:
-            yield Crew(executor, threads, threads, memory_limit())
+            yield Crew([executor], threads, threads, memory_limit())
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             workplace.stop()
@@ -72,8 +79,12 @@ def on(client: Client, resources: Mapping[str, float], memory: int | None = None
     """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's."""
     found = capacity(client, resources)
     limits = [size for size in (memory, found.memory_limit) if size]
+    needs = {"resources": resources} if resources else {}
     yield Crew(
-        executor=client.get_executor(pure=False, **({"resources": resources} if resources else {})),
+        executors=[
+            client.get_executor(pure=False, workers=[at], allow_other_workers=True, **needs)
+            for at in addresses(client, resources)
+        ],
         threads=found.workers * found.threads_per_worker,
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,

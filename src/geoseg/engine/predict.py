@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from itertools import islice
 
 from geoseg.engine.block import Receipt, attempt_block, read_receipt
 from geoseg.engine.crew import Crew
 from geoseg.engine.job import Job
+from geoseg.engine.routes import Routes
 from geoseg.errors import BlockError, ChangedInputError, GeosegError, ModelError, OutputError
 from geoseg.feedback import Progress, Step
 from geoseg.io import files
@@ -50,47 +49,61 @@ def predict(job: Job, crew: Crew, tries: int, progress: Progress) -> Outcome:
     resumed = len(receipts)
     with progress.start("predict", len(job.plan), "blocks") as step:
         step.advance(resumed, f"{resumed} were finished before")
-        done = frozenset(receipts)
-        pending = (block for block in job.plan if block.id not in done)
-        failed = _Window(job, crew, tries, pending, receipts, step).run()
+        routes = Routes(job.plan, receipts, crew.processes)
+        failed = _Window(job, crew, tries, routes, receipts, step).run()
     if failed:
         error, cause = _explain(failed, job)
         raise error from cause
     return Outcome(len(job.plan), resumed, sum(receipts.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A block on its way."""
+
+    block: Block
+    route: int
+
+
 @dataclass
 class _Window:
-    """The blocks in flight: a new one goes out for each that comes back."""
+    """The blocks in flight: for each that comes back, the next of its route goes out."""
 
     job: Job
     crew: Crew
     tries: int
-    pending: Iterator[Block]
+    routes: Routes
     receipts: dict[str, int]
     step: Step
-    sent: dict[Future[Receipt | GeosegError], Block] = field(default_factory=dict)
+    sent: dict[Future[Receipt | GeosegError], _Sent] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
-    suspects: list[Block] = field(default_factory=list)
+    suspects: list[_Sent] = field(default_factory=list)
     """Blocks with one try left: they may have brought down others beside them, or been brought down."""
     failed: dict[str, BaseException] = field(default_factory=dict)
 
     def run(self) -> dict[str, BaseException]:
         """Empty the window; returns the blocks given up, with their last error."""
-        self._send(islice(self.pending, self.crew.threads * IN_FLIGHT))
+        for number in range(self.crew.threads * IN_FLIGHT):
+            self._send_next(number % self.crew.processes)
         while self.sent:
             for future in self._returned():
-                self._take(self.sent.pop(future), future)
+                sent = self.sent.pop(future)
+                self._take(sent, future)
                 if not self._hopeless:
-                    self._send(islice(self.pending, 1))
+                    self._send_next(sent.route)
             if not self.sent and self.suspects and not self._hopeless:
-                self._send([self.suspects.pop()])
+                self._send(self.suspects.pop())
         return self.failed
 
-    def _send(self, blocks: Iterator[Block] | list[Block]) -> None:
-        for block in blocks:
-            place = (str(self.job.file), block.row, block.col)
-            self.sent[self.crew.submit(attempt_block, *place, self.crew.lanes)] = block
+    def _send_next(self, route: int) -> None:
+        block = self.routes.take(route)
+        if block:
+            self._send(_Sent(block, route))
+
+    def _send(self, sent: _Sent) -> None:
+        place = (str(self.job.file), sent.block.row, sent.block.col)
+        future = self.crew.submit(attempt_block, *place, self.crew.lanes, route=sent.route)
+        self.sent[future] = sent
 
     def _returned(self) -> set[Future[Receipt | GeosegError]]:
         """The futures that are done, at least one."""
@@ -103,15 +116,16 @@ class _Window:
                 self._give_up(lost)
 
     def _give_up(self, lost: str) -> None:
-        block = next(iter(self.sent.values()))
+        block = next(iter(self.sent.values())).block
         raise BlockError(
             f"{lost} while {block.id} was predicted; start it again and run the same command: "
             "finished blocks are kept"
         )
 
-    def _take(self, block: Block, future: Future[Receipt | GeosegError]) -> None:
+    def _take(self, sent: _Sent, future: Future[Receipt | GeosegError]) -> None:
+        block = sent.block
         if future.cancelled():
-            self.sent[future] = block
+            self.sent[future] = sent
             self._give_up(self.crew.lost() or "the connection to the Dask scheduler was lost")
         self.attempts[block.id] += 1
         answer = future.exception() or future.result()
@@ -121,9 +135,9 @@ class _Window:
         elif isinstance(answer, GeosegError) or self.attempts[block.id] >= self.tries:
             self.failed[block.id] = answer
         elif self.attempts[block.id] == self.tries - 1:
-            self.suspects.append(block)
+            self.suspects.append(sent)
         else:
-            self._send([block])
+            self._send(sent)
 
     @property
     def _hopeless(self) -> bool:

@@ -103,8 +103,9 @@ class Load:
         """Bytes with which each tile of a strip is decoded once: those of one row of blocks."""
         tall, wide = self.imagery.tile
         height = min(block + 2 * tall, -(-self.lattice.height // tall) * tall)
-        width = min(STRIP + 2 * wide, -(-self.lattice.width // wide) * wide)
-        # A fifth more: the next row of blocks begins before the last tiles of this one are read.
+        width = min(STRIP, -(-self.lattice.width // wide) * wide)
+        # A fifth more: for the tiles beside the strip, and because the next row of blocks begins
+        # before the last tiles of this one are read.
         size = int(1.2 * height * width * self.imagery.bytes_per_pixel)
         return min(max(size, CACHE_LEAST), CACHE_MOST)
 

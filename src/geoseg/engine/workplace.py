@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from threading import BoundedSemaphore, Event, Lock
 
 import torch
 
+from geoseg.engine.aside import aside
 from geoseg.engine.ensemble import Ensemble
 from geoseg.engine.job import Job, open_job, require_same_inputs
 from geoseg.grid import Window
@@ -32,12 +34,13 @@ class Workplace:
 
     job: Job
     scenes: tuple[Scene, ...]
+    networks: Future[Ensemble]
+    """Loaded while the first blocks are read: importing what builds a network takes a second."""
     lanes: int
     """Networks that compute at once; more threads than lanes read ahead meanwhile."""
     rasters: OpenRasters = field(default_factory=OpenRasters)
     stopped: Event = field(default_factory=Event)
     """Set when the run is broken off: a block may take long, and the process waits for its threads."""
-    _lock: Lock = field(default_factory=Lock)
 
     @cached_property
     def lane(self) -> BoundedSemaphore:
@@ -46,9 +49,8 @@ class Workplace:
 
     @property
     def ensemble(self) -> Ensemble:
-        """The networks; the first thread loads them, the others wait for it."""
-        with self._lock:
-            return Ensemble.load(self.job.ensemble)
+        """The networks, when they are loaded. Raises ``ModelError``."""
+        return self.networks.result()
 
     def read(self, window: Window) -> Cube:
         """The pixels of a window, and proof that they are those the run was planned on.
@@ -77,7 +79,8 @@ def workplace(job_file: Path, lanes: int) -> Workplace:
             torch.set_num_threads(1)
             job, scenes = open_job(job_file)
             gdal.use_cache(job.cache)
-            _open[job_file] = Workplace(job, scenes, lanes)
+            networks = aside(Ensemble.load, job.ensemble)
+            _open[job_file] = Workplace(job, scenes, networks, lanes)
         return _open[job_file]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -171,10 +171,13 @@ def tags(path: Path) -> dict[str, str]:
         return {str(key): str(text) for key, text in source.tags().items()}
 
 
-def overview(path: Path, longest: int) -> NDArray[Any]:
-    """The first band, thinned by nearest neighbour so that no side exceeds ``longest`` pixels."""
+def overview(path: Path, longest: int, thin: Literal["mode", "average"]) -> NDArray[Any]:
+    """The first band, thinned so that no side exceeds ``longest`` pixels; nodata counts for nothing.
+
+    GDAL starts from the next larger overview where the file has one.
+    """
     with opened(path) as source:
         step = max(1.0, max(source.height, source.width) / longest)
         shape = (max(1, round(source.height / step)), max(1, round(source.width / step)))
-        values: NDArray[Any] = source.read(1, out_shape=shape, resampling=Resampling.nearest)
+        values: NDArray[Any] = source.read(1, out_shape=shape, resampling=Resampling[thin])
         return values

@@ -17,7 +17,7 @@ Precision = Literal["fp32", "bf16"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-DEFAULT_MARGIN = 96
+DEFAULT_MARGIN = 128
 """Margin in pixels for a bundle whose card does not say."""
 
 

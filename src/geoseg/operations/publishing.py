@@ -51,6 +51,7 @@ def _products(run: Run) -> Iterator[Product]:
     others = {
         "quicklook": folder.quicklook,
         "report": folder.report,
+        "report_md": folder.report.with_suffix(".md"),
         "report_json": folder.report.with_suffix(".json"),
     }
     for number, bundle in enumerate(run.bundles, 1):

@@ -10,15 +10,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 from geoseg import __version__
-from geoseg.model.bundle import load_card
+from geoseg.imagery.clear import Clear, clear_shares
+from geoseg.model.bundle import identify, load_card
 from geoseg.operations.preview import headline
 from geoseg.operations.quality import map_quality
 from geoseg.operations.run import Record, Run
 from geoseg.product.areas import area_table
+from geoseg.product.certainty import Certainty, certainty
+from geoseg.product.pictures import map_pictures
 from geoseg.product.quicklook import write_quicklook
 from geoseg.product.report import write_report
+from geoseg.product.report_outputs import purpose
 
-STEPS = ("select", "train", "predict", "stitch", "vectorize", "evaluate", "report")
+STEPS = ("select", "train", "predict", "stitch", "vectorize", "evaluate", "parcels", "change")
 PLAN = (
     "blocks",
     "resumed",
@@ -34,7 +38,7 @@ LIBRARIES = ("torch", "segmentation-models-pytorch", "rasterio", "dask", "prefec
 
 
 def write_reports(run: Run) -> Record:
-    """Write quicklook, ``report.html`` and ``report.json``.
+    """Write quicklook, ``report.html``, ``report.md`` and ``report.json``.
 
     The record holds the table of areas and the quality of the map.
     """
@@ -42,39 +46,65 @@ def write_reports(run: Run) -> Record:
         folder = run.folder
         title = run.config.title or run.config.name
         write_quicklook(folder.class_map, run.legend, folder.quicklook, title)
-        areas = area_table(folder.class_map, folder.confidence, run.legend)
-        record["areas"] = [asdict(row) for row in areas]
-        record["quality"] = map_quality(run, sum(row.pixels for row in areas))
-        write_report(_content(run, record), folder.root, folder.quicklook)
+        sure = certainty(folder.class_map, folder.confidence, run.legend)
+        record["areas"] = _areas(run, sure)
+        record["quality"] = map_quality(run, sum(row["pixels"] for row in record["areas"]))
+        pictures = map_pictures(folder.class_map, folder.confidence, run.legend)
+        write_report(_content(run, record, sure), folder.root, pictures)
     return record
 
 
-def _content(run: Run, found: Record) -> Record:
+def _areas(run: Run, sure: Certainty) -> list[Record]:
+    """Areas with the confidence of each class."""
+    rows = area_table(run.folder.class_map, run.folder.confidence, run.legend)
+    return [
+        {**asdict(row), "p10_confidence": own.p10, "low_share": own.low_share}
+        for row, own in zip(rows, sure.classes, strict=True)
+    ]
+
+
+def _content(run: Run, found: Record, sure: Certainty) -> Record:
     """Everything the report tells, in the order of ``report.json``; ``found``: areas, quality."""
     card = load_card(run.bundle).model_dump(mode="json")
     history = card.pop("history")
     evaluation, predicted = run.recorded("evaluate"), run.recorded("predict")
-    grid = run.scenes[0].grid
+    vectors = run.recorded("vectorize")
+    grid, clear = run.scenes[0].grid, clear_shares(run.scenes)
     return {
         "name": run.config.name,
         "title": run.config.title or run.config.name,
         "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "geoseg": __version__,
+        "run": {"fingerprint": run.recorded("stitch").get("run_id")},
         "grid": _grid(run),
         "outputs": _outputs(run),
-        "inputs": run.recorded("select")["inputs"],
+        "inputs": _inputs(run, clear),
+        "clear_read": clear.read,
         "areas": found["areas"],
         "nodata_pixels": grid.window.size - sum(row["pixels"] for row in found["areas"]),
+        "confidence": asdict(sure),
         "quality": found["quality"],
-        "polygons": run.recorded("vectorize").get("polygons"),
+        "polygons": vectors.get("polygons"),
+        "vectors": vectors.get("classes") or [],
+        "parcels": run.recorded("parcels").get("parcels"),
+        "change": run.recorded("change"),
         "scores": {"unseen": evaluation["unseen"]} if "unseen" in evaluation else {},
         "baselines": _baselines(evaluation),
-        "model": {"card": card, "history": history},
+        "model": {"id": identify(run.bundle), "card": card, "history": history},
         "plan": {key: predicted[key] for key in PLAN if key in predicted},
         "seconds": _seconds(run),
         "versions": {"python": platform.python_version(), **{n: version(n) for n in LIBRARIES}},
-        "config": run.config.model_dump(mode="json", exclude_defaults=True),
+        # Where it was computed moves no pixel, and may name what is nobody's business.
+        "config": run.config.model_dump(mode="json", exclude_defaults=True, exclude={"cluster"}),
     }
+
+
+def _inputs(run: Run, clear: Clear) -> list[Record]:
+    """The images as the first step found them, with the share of each that can be used."""
+    recorded = run.recorded("select").get("inputs") or []
+    return [
+        {**item, "clear_share": share} for item, share in zip(recorded, clear.shares, strict=False)
+    ]
 
 
 def _grid(run: Run) -> Record:
@@ -89,18 +119,22 @@ def _grid(run: Run) -> Record:
 
 
 def _outputs(run: Run) -> Record:
-    """Products as paths relative to the report."""
+    """Products as paths relative to the report: the main ones by name, others by their file names."""
     folder = run.folder
-    model = folder.model.name if run.bundle == folder.model else str(run.bundle)
-    return {
-        "class": folder.class_map.name,
-        "confidence": folder.confidence.name,
-        "polygons": folder.polygons.name,
-        "quicklook": folder.quicklook.name,
-        "report": folder.report.name,
-        "item": folder.item.name,
-        "model": model,
+    known = {
+        "class": folder.class_map,
+        "confidence": folder.confidence,
+        "polygons": run.polygon_files[0],
+        "quicklook": folder.quicklook,
+        "report": folder.report,
+        "item": folder.item,
     }
+    named = {key: path.name for key, path in known.items()}
+    written = {folder.report.with_suffix(end).name for end in (".md", ".json")}
+    there = {path.name for path in folder.root.iterdir() if path.is_file()} | written
+    others = sorted(n for n in there - set(named.values()) if not n.startswith(".") and purpose(n))
+    model = folder.model.name if run.bundle == folder.model else str(run.bundle)
+    return named | {name: name for name in others} | {"model": model}
 
 
 def _baselines(evaluation: Record) -> Record:
@@ -122,7 +156,7 @@ def summary(run: Run) -> Iterator[str]:
     products = {
         "map": folder.class_map,
         "confidence": folder.confidence,
-        "polygons": folder.polygons,
+        "polygons": run.polygon_files[0],
         "quicklook": folder.quicklook,
         "report": folder.report,
         "item": folder.item,

@@ -64,6 +64,11 @@ class RunFolder:
         return self.root / f"{self.name}_crops.gpkg"
 
     @property
+    def parcels(self) -> Path:
+        """Parcels with their crop by the map, a GeoPackage, where the config names a layer."""
+        return self.root / f"{self.name}_parcels.gpkg"
+
+    @property
     def quicklook(self) -> Path:
         """The map as a picture."""
         return self.root / "quicklook.png"
@@ -110,6 +115,12 @@ class Run:
     def scenes(self) -> tuple[Scene, ...]:
         """The season's scenes, opened once."""
         return select(self.config.imagery)
+
+    @property
+    def polygon_files(self) -> tuple[Path, ...]:
+        """The files of polygons, one for each format that the config asks for."""
+        formats = self.config.vectors.formats
+        return tuple(self.folder.polygons.with_suffix(f".{suffix}") for suffix in formats)
 
     @property
     def bundles(self) -> tuple[Path, ...]:

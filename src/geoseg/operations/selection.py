@@ -7,11 +7,15 @@ from geoseg.operations.run import Record, Run, require_fit
 
 
 def select_scenes(run: Run, scheduler: str = "") -> Record:
-    """Open the season's scenes and check that they, the labels, the model and the cluster fit."""
+    """Open the season's scenes and check that they and all that the config names fit."""
     with run.step("select") as record:
         scenes = run.scenes
         require_fit(run.config, scenes)
         check(ClusterSettings.of(run.config.cluster, scheduler=scheduler))
+        if run.config.parcels:
+            from geoseg.operations.parcels import require_run  # noqa: PLC0415
+
+            require_run(run)
         if run.config.labels:
             # Its imports take half a second, which mapping with a trained model need not wait for.
             from geoseg.imagery.labels import open_labels  # noqa: PLC0415

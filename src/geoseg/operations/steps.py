@@ -6,14 +6,16 @@ simply run again: training is skipped where its bundle is finished, blocks where
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from geoseg import __version__
+from geoseg.config import VectorsConfig
 from geoseg.engine.seam import measure_seam
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels, open_labels
-from geoseg.io import files
+from geoseg.io import files, rasters
 from geoseg.learning.compare import random_forest
 from geoseg.learning.evaluate import HeldBack, Reference, Truth, evaluate
 from geoseg.learning.samples import Source
@@ -21,7 +23,7 @@ from geoseg.learning.split import Split, plan_split
 from geoseg.learning.train import TrainingRequest, train
 from geoseg.model.bundle import annotate, load_card
 from geoseg.operations.run import Record, Run
-from geoseg.product.polygons import vectorize
+from geoseg.product.polygons import Vectorized, vectorize
 from geoseg.product.raster import read_legend
 
 
@@ -93,27 +95,44 @@ def _split(run: Run, labels: Labels) -> Split:
 
 
 def vectorize_map(run: Run) -> Record:
-    """Turn the class raster into polygons."""
+    """Turn the class raster into polygons; the record says how their areas differ from its own."""
     with run.step("vectorize") as record:
-        record["polygons"] = vectorize(
-            run.folder.class_map,
-            run.folder.confidence,
+        maps = run.folder.class_map, run.folder.confidence
+        found = vectorize(
+            maps,
             run.legend,
-            run.folder.polygons,
+            run.polygon_files,
             run.progress,
+            run.config.vectors,
+            run_id(run.folder.class_map),
         )
+        record.update(asdict(found), files=[path.name for path in run.polygon_files])
     return record
 
 
+def run_id(class_map: Path) -> str:
+    """The run that made a class raster, as the raster says; empty where it does not."""
+    return rasters.tags(class_map).get("GEOSEG_RUN", "")
+
+
 def vectorize_file(
-    class_map: Path, confidence: Path | None, output: Path | None, progress: Progress
-) -> tuple[Path, int]:
-    """Polygons of any class raster of geoseg's; returns where they are and how many."""
+    class_map: Path,
+    confidence: Path | None,
+    output: Path | None,
+    config: VectorsConfig,
+    progress: Progress,
+) -> tuple[tuple[Path, ...], Vectorized]:
+    """Polygons of any class raster of geoseg's; returns the files and what is in them.
+
+    ``output`` says the format by its suffix; without it there is a file of each of the config's.
+    """
     stem = class_map.stem.removesuffix("_class")
     confidence = confidence or class_map.with_name(f"{stem}_confidence.tif")
-    output = output or class_map.with_name(f"{stem}_crops.gpkg")
+    beside = tuple(class_map.with_name(f"{stem}_crops.{suffix}") for suffix in config.formats)
+    files = (output,) if output else beside
     legend = read_legend(class_map)
-    return output, vectorize(class_map, confidence, legend, output, progress)
+    maps = class_map, confidence
+    return files, vectorize(maps, legend, files, progress, config, run_id(class_map))
 
 
 def evaluate_map(run: Run) -> Record:

@@ -55,7 +55,8 @@ def trace(config: Path, output: Path | None, point: Point) -> Record:
     cards = load_cards([bundle for bundle, _ in job.bundles])
     prediction = _predict(job, place)
     layers = prediction.layers.tolist() if prediction else None
-    polygons, attributes = polygon_witness(run.folder, grid, place, layers)
+    plain = run.config.vectors.exact
+    polygons, attributes = polygon_witness(run.folder, grid, place, layers if plain else None)
     witnesses = [*raster_witnesses(job, run.folder, place, layers), polygons]
     return {
         "place": asdict(place) | {"crs": grid.crs_name},

@@ -14,7 +14,7 @@ from geoseg.grid import Grid, Window
 from geoseg.io import geotiffs, rasters
 from geoseg.legend import NODATA, Legend
 
-_SQUARE_METRES = 10_000.0
+SQUARE_METRES = 10_000.0
 """In a hectare."""
 
 _TOLERANCE = 0.02
@@ -50,10 +50,10 @@ def pixel_area(grid: Grid) -> NDArray[np.float64] | None:
     unit = crs.axis_info[0].unit_conversion_factor
     plane = np.full(grid.height, abs(grid.transform.determinant) * unit**2)
     if crs.geodetic_crs is None:
-        return plane / _SQUARE_METRES
+        return plane / SQUARE_METRES
     ground = _ground_area(crs, crs.geodetic_crs, grid)
     distorted = crs.is_geographic or np.abs(plane / ground - 1).max() > _TOLERANCE
-    return (ground if distorted else plane) / _SQUARE_METRES
+    return (ground if distorted else plane) / SQUARE_METRES
 
 
 def _ground_area(crs: pyproj.CRS, geodetic: pyproj.CRS, grid: Grid) -> NDArray[np.float64]:

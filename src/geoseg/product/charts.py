@@ -19,8 +19,10 @@ class Tick:
     """A number on an axis."""
 
     at: float
-    """Place along the axis in view box units."""
+    """Place along the axis in view box units, or in percent of a ``bars.BarChart``."""
     text: str
+    more: str = ""
+    """Below the text."""
 
 
 @dataclass(frozen=True)

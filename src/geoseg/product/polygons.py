@@ -7,103 +7,154 @@ height of the strips: regions are written in the order of their last pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from geoseg.config import VectorsConfig
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
-from geoseg.io.vectors import PolygonWriter, create_polygons
+from geoseg.io.polygons import PolygonWriter, create_polygons
 from geoseg.legend import Legend
-from geoseg.product.areas import check_codes, map_grid, pixel_area, read_strip
-from geoseg.product.outlines import trace
-from geoseg.product.regions import Seam, Traced, no_regions
+from geoseg.product.arcs import Arcs
+from geoseg.product.areas import SQUARE_METRES, map_grid
+from geoseg.product.guard import Vertices
+from geoseg.product.ledger import ClassReckoning, Ledger
+from geoseg.product.measures import Floats, Ground, ground
+from geoseg.product.regions import Outlined, Seam
+from geoseg.product.simplify import simplify
+from geoseg.product.smooth import smooth
+from geoseg.product.strips import MapStrips
 from geoseg.product.style import polygon_style
 
 LAYER = "crops"
-"""Name of the layer in the GeoPackage."""
+"""Name of the layer in the file."""
 
-STRIP = geotiffs.TILE
-"""Rows read at a time: a row of tiles. It bounds the memory and changes no polygon."""
+_BATCH = 150_000
+"""Points of polygons written at a time."""
 
-_BATCH = 500_000
-"""Corners of polygons written at a time."""
+
+@dataclass(frozen=True)
+class Vectorized:
+    """What was written."""
+
+    polygons: int
+    classes: tuple[ClassReckoning, ...]
+    """Areas of polygons beside those of the raster, in the legend's order."""
 
 
 def vectorize(
-    class_path: Path,
-    confidence_path: Path,
+    maps: tuple[Path, Path],
     legend: Legend,
-    target: Path,
+    targets: Sequence[Path],
     progress: Progress,
-) -> int:
-    """Write the 4-connected regions of the class raster as polygons; returns how many there are.
+    config: VectorsConfig | None = None,
+    run: str = "",
+) -> Vectorized:
+    """Write the 4-connected regions of a class raster as polygons, into each of ``targets``.
 
-    GeoPackage layer ``crops``: ``code``, ``crop`` (name), ``area_ha`` (hectares, null without CRS),
-    ``pixels``, ``confidence`` (mean, percent), with a QGIS style. Raises ``RasterError``,
-    ``GridMismatchError``, ``OutputError``.
+    ``maps`` are the class raster and its confidence. Layer ``crops``, with a QGIS style in a GeoPackage;
+    ``code``, ``crop`` (name), ``area_m2`` and ``area_ha`` (of the polygon; on the ellipsoid where the
+    CRS is geographic), ``perimeter_m``, ``pixels``, ``confidence`` (mean, percent),
+    ``confidence_p10`` (a tenth of the pixels are at most as certain), ``run``. Lengths and areas are
+    null without CRS. Raises ``RasterError``, ``GridMismatchError``, ``OutputError``.
     """
-    grid = map_grid(class_path, confidence_path)
-    written = 0
-    with create_polygons(target, LAYER, grid.crs) as writer:
+    config = config or VectorsConfig()
+    grid = map_grid(*maps)
+    with ExitStack() as stack:
+        writers = [stack.enter_context(create_polygons(t, LAYER, grid.crs)) for t in targets]
+        work = _Work(grid, legend, config, run, targets[0].parent)
+        strips = MapStrips(*maps, grid, legend).merged(config, targets[0].parent, progress)
         # An empty batch first: a map without classes has a layer too.
-        _append(writer, no_regions(), grid, legend)
-        for batch in _batches(_closed(class_path, confidence_path, legend, progress)):
-            _append(writer, batch, grid, legend)
-            written += len(batch)
-        writer.set_style("geoseg", polygon_style(legend, "code"))
-    return written
+        work.write(writers, Outlined.none())
+        for batch in _batches(work.closed(strips, progress)):
+            work.write(writers, batch)
+        for writer in writers:
+            writer.set_style(polygon_style(legend, "code"))
+    classes = work.ledger.table(legend, strips.merged_regions)
+    return Vectorized(sum(row.polygons for row in classes), classes)
 
 
-def _closed(
-    class_path: Path, confidence_path: Path, legend: Legend, progress: Progress
-) -> Iterator[Traced]:
-    """Complete regions in the order of their last pixels, strip by strip."""
-    grid = map_grid(class_path, confidence_path)
-    areas = pixel_area(grid)
-    hectares = np.full(grid.height, np.nan) if areas is None else areas
-    seam = Seam(grid.width)
-    windows = list(grid.windows(STRIP))
-    with progress.start("polygons", len(windows), "strips") as step:
-        for window in windows:
-            codes, confidence = read_strip(class_path, confidence_path, window)
-            check_codes(np.unique(codes), legend, class_path)
-            here = hectares[window.row : window.row_stop]
-            yield seam.add(codes, confidence, here, window.row)
-            step.advance()
-    yield seam.finish(grid.height)
-
-
-def _batches(arriving: Iterator[Traced]) -> Iterator[Traced]:
-    """The same regions, cut where the corners counted from the first region on pass a multiple of
+def _batches(arriving: Iterator[Outlined]) -> Iterator[Outlined]:
+    """The same regions, cut where the points counted from the first region on pass a multiple of
     ``_BATCH``: so the cuts do not depend on the strips."""
-    kept, before = no_regions(), 0
+    kept, before = Outlined.none(), 0
     for more in arriving:
         kept = kept.followed_by(more)
-        sizes = np.bincount(kept.corners.owner, minlength=len(kept))
+        sizes = kept.rings.points()
         number = (before + np.cumsum(sizes) - sizes) // _BATCH
         cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist()]
         for start, stop in pairwise(cuts):
-            yield kept.pick(np.arange(start, stop))
+            yield kept.slice(start, stop)
         before += int(sizes[: cuts[-1]].sum())
-        kept = kept.pick(np.arange(cuts[-1], len(kept)))
+        kept = kept.slice(cuts[-1], len(kept))
     if len(kept):
         yield kept
 
 
-def _append(writer: PolygonWriter, batch: Traced, grid: Grid, legend: Legend) -> None:
-    names = {c.code: c.name for c in legend}
-    regions = batch.regions
-    writer.append(
-        trace(batch.corners, grid),
-        {
+class _Work:
+    """One map on its way into the files."""
+
+    def __init__(
+        self, grid: Grid, legend: Legend, config: VectorsConfig, run: str, folder: Path
+    ) -> None:
+        self._grid, self._legend, self._config = grid, legend, config
+        self._run = pa.array([run or None], pa.string())
+        self._ground = ground(grid)
+        self._unit = self._ground or Ground.of_pixels(grid)
+        self.ledger = Ledger(self._unit, known=self._ground is not None)
+        shaped = config.simplify > 0 or config.smooth > 0
+        self._vertices = Vertices(grid.height, grid.width, folder) if shaped else None
+
+    def closed(self, strips: MapStrips, progress: Progress) -> Iterator[Outlined]:
+        """Complete regions in the order of their last pixels, strip by strip."""
+        seam = Seam(self._grid.width, self._vertices)
+        with progress.start("polygons", len(strips.windows), "strips") as step:
+            for window in strips.windows:
+                codes, shown, confidence = strips.read(window)
+                self.ledger.add_strip(codes, shown, window.row)
+                yield seam.add(shown, confidence, window.row)
+                step.advance()
+        yield seam.finish(self._grid.height)
+
+    def write(self, writers: Sequence[PolygonWriter], batch: Outlined) -> None:
+        """Shape a batch of regions, write it and count it."""
+        drawn = self._drawn(batch)
+        area = self._unit.areas(drawn.rings)
+        self.ledger.add_polygons(drawn.regions.code, area)
+        outlines, columns = drawn.rings.polygons(self._grid), self._columns(drawn, area)
+        for writer in writers:
+            writer.append(outlines, columns)
+
+    def _drawn(self, batch: Outlined) -> Outlined:
+        """The regions with their outlines simplified and smoothed."""
+        if self._vertices is None or not len(batch):
+            return batch
+        arcs = Arcs.of(batch.rings.framed(self._grid))
+        stays = simplify(arcs, self._config.simplify, self._vertices)
+        return replace(batch, rings=smooth(arcs, stays, self._config.smooth, self._vertices))
+
+    def _columns(self, batch: Outlined, area: Floats) -> dict[str, Any]:
+        regions, count = batch.regions, len(batch)
+        perimeter = self._unit.perimeters(batch.rings)
+        if self._ground is None:
+            area, perimeter = np.full((2, count), np.nan)
+        names = np.full(256, "", dtype=object)
+        names[self._legend.codes] = self._legend.names
+        return {
             "code": regions.code.astype(np.int32),
-            "crop": np.array([names[code] for code in regions.code.tolist()], dtype=object),
-            "area_ha": np.round(regions.hectares, 6),
+            "crop": pa.array(names, pa.string()).take(pa.array(regions.code)),
+            "area_m2": np.round(area, 2),
+            "area_ha": np.round(area / SQUARE_METRES, 6),
+            "perimeter_m": np.round(perimeter, 2),
             "pixels": regions.pixels,
-            "confidence": np.round(regions.confidence / np.maximum(regions.pixels, 1), 2),
-        },
-    )
+            "confidence": np.round(batch.confidence.means(count), 2),
+            "confidence_p10": batch.confidence.percentiles(count, 10).astype(np.int32),
+            "run": self._run.take(pa.array(np.zeros(count, np.int8))),
+        }

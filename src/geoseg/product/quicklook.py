@@ -17,6 +17,7 @@ from geoseg.grid import Grid
 from geoseg.io import rasters
 from geoseg.io.files import replacing
 from geoseg.legend import NODATA, Legend
+from geoseg.product.map_frame import MapFrame, round_length
 
 _LONGEST = 1600
 """Longest side of the map in the picture, in pixels of the picture."""
@@ -76,11 +77,11 @@ class _Layout:
 def write_quicklook(class_path: Path, legend: Legend, target: Path, title: str) -> None:
     """Write a PNG of the class raster, its map at most 1600 pixels long.
 
-    The raster is thinned by nearest neighbour, so colours stay the legend's. Raises ``RasterError``
+    The raster is thinned to the most frequent class, so colours stay the legend's. Raises ``RasterError``
     or ``OutputError``.
     """
     grid = rasters.describe(class_path).grid
-    codes = rasters.overview(class_path, _LONGEST)
+    codes = rasters.overview(class_path, _LONGEST, "mode")
     shown = _LegendLines(codes, legend)
     width, height = _map_size(codes.shape, grid)
     letters = max(len(text) for text, _ in shown.lines)
@@ -108,7 +109,7 @@ class _LegendLines:
 def _map_size(shape: tuple[int, ...], grid: Grid) -> tuple[int, int]:
     """Width and height of the map in the picture; pixels keep their shape on the ground."""
     height, width = shape
-    aspect = (grid.height * _side(grid, down=True)) / (grid.width * _side(grid, down=False))
+    aspect = MapFrame(grid).aspect
     zoom = max(1, math.ceil(_SHORTEST / max(height, width)))
     if aspect <= 1:
         wide = max(width, round(height / aspect)) * zoom
@@ -116,19 +117,6 @@ def _map_size(shape: tuple[int, ...], grid: Grid) -> tuple[int, int]:
         return wide, max(1, round(wide * aspect))
     tall = min(max(height, round(width * aspect)) * zoom, _LONGEST)
     return max(1, round(tall / aspect)), tall
-
-
-def _side(grid: Grid, down: bool) -> float:
-    """Length of a pixel's side in map units, along a column (``down``) or a row.
-
-    Degrees of longitude are shortened to those of latitude at the middle of the grid.
-    """
-    a, b, _, d, e, _ = tuple(grid.transform)[:6]
-    x, y = (b, e) if down else (a, d)
-    if grid.crs and pyproj.CRS.from_wkt(grid.crs).is_geographic:
-        middle = grid.transform.f + d * grid.width / 2 + e * grid.height / 2
-        x *= max(0.05, math.cos(math.radians(middle)))
-    return math.hypot(x, y)
 
 
 def _colors(codes: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:
@@ -184,14 +172,14 @@ def _draw_legend(page: Any, layout: _Layout, lines: list[tuple[str, str | None]]
 
 def _draw_footer(page: Any, layout: _Layout, grid: Grid) -> None:
     y = layout.top + layout.height + layout.scaled(26)
-    metres = _pixel_metres(grid)
+    metres = MapFrame(grid).pixel_metres
     below = y if metres is None else y + layout.scaled(29)
     size = 9.5 * layout.scale
     page.text(layout.edge, below, _description(grid), fontsize=size, color=_SOFT, va="center")
     if metres is None:
         return
     per_dot = metres * grid.width / layout.width
-    length = _round_length(per_dot * layout.width / 4)
+    length = round_length(per_dot * layout.width / 4)
     dots, left, high = length / per_dot, layout.edge, layout.scaled(7)
     for part, color in ((0, _INK), (0.5, "white")):
         place = (left + part * dots, y - high / 2)
@@ -204,7 +192,7 @@ def _draw_footer(page: Any, layout: _Layout, grid: Grid) -> None:
 def _description(grid: Grid) -> str:
     """Size, CRS and orientation in one line."""
     parts = [f"{grid.width} × {grid.height} pixels"]
-    metres = _pixel_metres(grid)
+    metres = MapFrame(grid).pixel_metres
     if metres is not None:
         parts.append(f"{metres:.4g} m each")
     if grid.crs is None:
@@ -213,19 +201,3 @@ def _description(grid: Grid) -> str:
     upright = b == 0 and d == 0 and a > 0 and e < 0
     parts += [pyproj.CRS.from_wkt(grid.crs).name, "north is up" if upright else "north is not up"]
     return " · ".join(parts)
-
-
-def _pixel_metres(grid: Grid) -> float | None:
-    """Length of a pixel along a row in metres of a projected CRS; None for any other."""
-    if grid.crs is None:
-        return None
-    crs = pyproj.CRS.from_wkt(grid.crs)
-    if not crs.is_projected:
-        return None
-    return _side(grid, down=False) * float(crs.axis_info[0].unit_conversion_factor)
-
-
-def _round_length(most: float) -> float:
-    """The largest of 1, 2 and 5 times a power of ten that is at most ``most``."""
-    power = 10.0 ** math.floor(math.log10(most))
-    return max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))

@@ -12,9 +12,15 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from geoseg.legend import NODATA
-from geoseg.product.outlines import Corners, Ints, find_corners, link
+from geoseg.product.guard import Vertices
+from geoseg.product.outlines import trace
+from geoseg.product.rings import Rings
+from geoseg.product.tallies import Tally
+from geoseg.product.wedges import Hanging, Ints, Strip, Wedges, Whole, find_wedges
 
 
 @dataclass(frozen=True)
@@ -23,111 +29,90 @@ class Regions:
 
     code: NDArray[np.uint8]
     pixels: Ints
-    confidence: Ints
-    """Sum of the pixels' percents."""
-    hectares: NDArray[np.float64]
-    """NaN where the map has no CRS."""
     last: Ints
     """Index of the last pixel in raster order: regions are complete, and written, in this order."""
 
     def __len__(self) -> int:
         return len(self.code)
 
-    def pick(self, chosen: NDArray[np.generic]) -> Self:
-        """The regions at ``chosen`` (indices or a mask)."""
-        return type(self)(
-            self.code[chosen],
-            self.pixels[chosen],
-            self.confidence[chosen],
-            self.hectares[chosen],
-            self.last[chosen],
-        )
+    @classmethod
+    def none(cls) -> Self:
+        """An empty table."""
+        empty = np.array([], np.int64)
+        return cls(empty.astype(np.uint8), empty, empty)
+
+    def pick(self, chosen: NDArray[np.generic] | slice) -> Self:
+        """The regions at ``chosen`` (indices, a mask or a slice)."""
+        return type(self)(self.code[chosen], self.pixels[chosen], self.last[chosen])
 
     def followed_by(self, other: Self) -> Self:
         """Both tables, one after the other."""
         return type(self)(
             np.concatenate([self.code, other.code]),
             np.concatenate([self.pixels, other.pixels]),
-            np.concatenate([self.confidence, other.confidence]),
-            np.concatenate([self.hectares, other.hectares]),
             np.concatenate([self.last, other.last]),
         )
 
-    def joined(self, group: Ints) -> Self:
+    def joined(self, group: Whole) -> Self:
         """One region per group; ``group[n]`` counts from 0, each group of one class."""
         count = int(group.max(initial=-1)) + 1
         code, last = np.zeros(count, np.uint8), np.zeros(count, np.int64)
         code[group] = self.code
         np.maximum.at(last, group, self.last)
-        return type(self)(
-            code,
-            _sum(group, self.pixels, count),
-            _sum(group, self.confidence, count),
-            # Without any region bincount forgets its weights' type.
-            np.bincount(group, self.hectares, count).astype(np.float64),
-            last,
-        )
+        # Exact up to 2**53.
+        return type(self)(code, np.bincount(group, self.pixels, count).astype(np.int64), last)
 
 
 @dataclass(frozen=True)
-class Traced:
-    """Regions with their corners, owned by their places in the table."""
+class Outlined:
+    """Complete regions with what was counted of them and their outlines, place by place."""
 
     regions: Regions
-    corners: Corners
+    confidence: Tally
+    rings: Rings
 
     def __len__(self) -> int:
         return len(self.regions)
 
-    def pick(self, chosen: Ints) -> Self:
-        """The regions at the indices ``chosen``, in that order."""
-        place = np.full(len(self), -1)
-        place[chosen] = np.arange(len(chosen))
-        owner = place[self.corners.owner]
-        kept = owner >= 0
-        return type(self)(self.regions.pick(chosen), self.corners.pick(kept, owner[kept]))
+    @classmethod
+    def none(cls) -> Self:
+        """No regions."""
+        return cls(Regions.none(), Tally.none(), Rings.none())
+
+    def slice(self, start: int, stop: int) -> Self:
+        """The regions ``start`` to ``stop - 1``."""
+        return type(self)(
+            self.regions.pick(slice(start, stop)),
+            self.confidence.slice(start, stop),
+            self.rings.slice(start, stop),
+        )
 
     def followed_by(self, other: Self) -> Self:
-        """Both tables, the other's regions numbered after these."""
-        moved = other.corners.owned_by(other.corners.owner + len(self))
-        corners = Corners.concatenate([self.corners, moved])
-        return type(self)(self.regions.followed_by(other.regions), corners)
+        """Both tables, the other's regions behind these."""
+        return type(self)(
+            self.regions.followed_by(other.regions),
+            self.confidence.followed_by(other.confidence, len(self)),
+            self.rings.followed_by(other.rings),
+        )
 
 
-def _sum(group: Ints, values: NDArray[np.integer], count: int) -> Ints:
-    """Sum of ``values`` in each group; exact up to 2**53."""
-    return np.bincount(group, values, count).astype(np.int64)
-
-
-def find_regions(
-    codes: NDArray[np.uint8],
-    confidence: NDArray[np.uint8],
-    hectares: NDArray[np.float64],
-    row: int,
-) -> tuple[Regions, NDArray[np.int32]]:
+def find_regions(codes: NDArray[np.uint8], row: int) -> tuple[Regions, Whole]:
     """The regions of a strip ``[height, width]`` that starts at ``row`` of the map.
 
-    ``hectares[height]`` is a pixel's area in each row. Also returns which region each pixel is in,
-    ``int32[height, width]``, -1 for nodata.
+    Also returns which region each pixel is in, ``int32[height, width]``, -1 for nodata. Regions are
+    in the order of their first pixels.
     """
     width = codes.shape[1]
     begins = _run_begins(codes)
     run = np.cumsum(begins, dtype=np.int32).reshape(codes.shape) - 1
     starts = np.flatnonzero(begins)
     lengths = np.diff(starts, append=codes.size)
-    code = codes.ravel()[starts]
-    runs = Regions(
-        code,
-        lengths,
-        np.add.reduceat(confidence.ravel(), starts, dtype=np.int64),
-        lengths * hectares[starts // width],
-        row * width + starts + lengths - 1,
-    )
+    runs = Regions(codes.ravel()[starts], lengths, row * width + starts + lengths - 1)
     component = _link_runs(codes, begins, run)
-    valued = code != NODATA
-    group = np.full(len(code), -1)
-    group[valued] = np.unique(component[valued], return_inverse=True)[1]
-    return runs.pick(valued).joined(group[valued]), group.astype(np.int32)[run]
+    valued = runs.code != NODATA
+    group = np.full(len(runs), -1, np.int32)
+    group[valued] = numbered(component[valued])
+    return runs.pick(valued).joined(group[valued]), group[run]
 
 
 def _run_begins(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -137,67 +122,107 @@ def _run_begins(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return begins
 
 
-def _link_runs(codes: NDArray[np.uint8], begins: NDArray[np.bool_], run: NDArray[np.int32]) -> Ints:
+def _link_runs(codes: NDArray[np.uint8], begins: NDArray[np.bool_], run: Whole) -> Whole:
     """Component of each run, runs of one class that share an edge being joined."""
     touching = codes[1:] == codes[:-1]
     # A pair of runs is seen first where one of the two begins, and once is enough.
     touching &= begins[1:] | begins[:-1]
-    return link(run[:-1][touching], run[1:][touching], int(run[-1, -1]) + 1)
+    pairs = np.flatnonzero(touching)
+    flat = run.ravel()
+    return link(flat[pairs], flat[pairs + codes.shape[1]], int(flat[-1]) + 1)
 
 
-def no_regions() -> Traced:
-    """An empty table."""
-    none = np.full((1, 1), NODATA, np.uint8)
-    regions, places = find_regions(none, none, np.zeros(1), 0)
-    return Traced(regions, find_corners(np.concatenate([places, places]), 0))
+def link(first: Whole, second: Whole, count: int) -> Whole:
+    """Connected components of ``count`` nodes joined pairwise: the component of each, from 0."""
+    graph = coo_array((np.ones(len(first), np.uint8), (first, second)), shape=(count, count))
+    found: Whole = connected_components(graph, directed=False)[1]
+    return found
+
+
+def numbered(groups: Whole) -> Whole:
+    """The same groups numbered from 0 in the order in which they first appear."""
+    count = int(groups.max(initial=-1)) + 1
+    first = np.full(count, len(groups))
+    first[groups[::-1]] = np.arange(len(groups))[::-1]
+    number = np.empty(count, np.int32)
+    number[np.argsort(first, kind="stable")] = np.arange(count, dtype=np.int32)
+    return number[groups]
 
 
 class Seam:
     """The lower edge of what has been read: its codes, and the regions that reach it."""
 
-    def __init__(self, width: int) -> None:
-        self._codes = np.full(width, NODATA, np.uint8)
-        self._places = np.full(width, -1, np.int64)
-        self._open = no_regions()
+    def __init__(self, width: int, noted: Vertices | None = None) -> None:
+        """``noted`` is told of the borders' vertices."""
+        self._noted = noted
+        self._above = np.full(width, NODATA, np.uint8), np.full(width, -1, np.int32)
+        self._regions, self._confidence = Regions.none(), Tally.none()
+        self._wedges, self._hanging = Wedges.none(), Hanging.none()
 
-    def add(
-        self,
-        codes: NDArray[np.uint8],
-        confidence: NDArray[np.uint8],
-        hectares: NDArray[np.float64],
-        row: int,
-    ) -> Traced:
-        """Join the next strip (as in ``find_regions``) to what is open above it.
+    def add(self, codes: NDArray[np.uint8], confidence: NDArray[np.uint8], row: int) -> Outlined:
+        """Join the next strip, rows from ``row`` of the map, to what is open above it.
 
         Returns the regions that are complete: those that do not reach the strip's lower edge,
         in the order of their last pixels.
         """
-        found, places = find_regions(codes, confidence, hectares, row)
-        before = len(self._open)
-        meet = (codes[0] == self._codes) & (self._places >= 0)
-        group = link(self._places[meet], places[0][meet] + before, before + len(found))
+        found, places = find_regions(codes, row)
+        tally = Tally.of(places, confidence)
+        before = len(self._regions)
+        above_codes, above = self._above
+        meet = (codes[0] == above_codes) & (above >= 0)
+        group = link(above[meet], places[0][meet] + before, before + len(found))
         # Appended for nodata, whose place -1 then stays -1.
-        lookup = np.append(group[before:], -1)
-        places = np.concatenate([np.append(group, -1)[self._places][np.newaxis], lookup[places]])
+        old, new = np.append(group[:before], -1), np.append(group[before:], -1)
+        above, places = old[above].astype(np.int32), new.astype(np.int32)[places]
 
-        fresh = find_corners(places, row)
-        old = self._open.corners.owned_by(group[self._open.corners.owner])
-        joined = Traced(
-            self._open.regions.followed_by(found).joined(group), Corners.concatenate([old, fresh])
-        )
-        return self._split(joined, codes[-1], places[-1])
+        strip = Strip.below((above_codes, above), (codes, places), row)
+        kept = self._wedges.pick(slice(None), group[self._wedges.owner], self._wedges.next)
+        vertices = strip.vertices()
+        if self._noted:
+            self._noted.add(*vertices[:2], row, len(codes))
+        wedges, hanging = find_wedges(strip, vertices, kept, self._hanging)
+        regions = self._regions.followed_by(found).joined(group)
+        counted = self._confidence.followed_by(tally, before).joined(group)
+        self._above = codes[-1], places[-1]
+        return self._split(regions, counted, wedges, hanging)
 
-    def finish(self, row: int) -> Traced:
+    def finish(self, row: int) -> Outlined:
         """What is open at the lower edge of the map, ``row`` being the first one below it."""
-        none = np.full((1, len(self._codes)), NODATA, np.uint8)
-        return self.add(none, none, np.zeros(1), row)
+        none = np.full((1, len(self._above[0])), NODATA, np.uint8)
+        return self.add(none, none, row)
 
-    def _split(self, joined: Traced, codes: NDArray[np.uint8], places: Ints) -> Traced:
+    def _split(
+        self, regions: Regions, confidence: Tally, wedges: Wedges, hanging: Hanging
+    ) -> Outlined:
         """Keep what reaches the lower edge; return the rest in order."""
-        reaches = np.zeros(len(joined), dtype=bool)
+        codes, places = self._above
+        reaches = np.zeros(len(regions), dtype=bool)
         reaches[places[places >= 0]] = True
-        number = np.append(np.where(reaches, np.cumsum(reaches) - 1, -1), -1)
-        self._open = joined.pick(np.flatnonzero(reaches))
-        self._codes, self._places = codes, number[places]
-        done = np.flatnonzero(~reaches)
-        return joined.pick(done[np.argsort(joined.regions.last[done])])
+        going_on, done = np.flatnonzero(reaches), np.flatnonzero(~reaches)
+        done = done[np.argsort(regions.last[done])]
+        place = np.empty(len(regions), np.int32)
+        place[going_on], place[done] = np.arange(len(going_on)), np.arange(len(done))
+
+        self._above = codes, np.append(place, -1).astype(np.int32)[places]
+        self._regions = regions.pick(going_on)
+        stays = reaches[wedges.owner]
+        number = _numbers(stays)
+        self._hanging = hanging.renumbered(number)
+        self._wedges = _part(wedges, stays, place, number)
+        self._confidence, counted = confidence.parted(reaches, place)
+        closed = _part(wedges, ~stays, place, _numbers(~stays))
+        return Outlined(regions.pick(done), counted, trace(closed, len(done)))
+
+
+def _numbers(mask: NDArray[np.bool_]) -> Whole:
+    """For each place where ``mask`` is True, how many are before it; -1 elsewhere."""
+    number = np.cumsum(mask, dtype=np.int32) - 1
+    number[~mask] = -1
+    return number
+
+
+def _part(wedges: Wedges, mask: NDArray[np.bool_], place: Whole, number: Whole) -> Wedges:
+    """The wedges at ``mask`` with new numbers of regions and of wedges."""
+    kept = np.flatnonzero(mask)
+    following = np.append(number, np.int32(-1))[wedges.next[kept]]
+    return wedges.pick(kept, place[wedges.owner[kept]], following)

@@ -41,6 +41,7 @@ _KINDS = {
     ".sld": ("application/vnd.ogc.sld+xml", ["style"]),
     ".png": (pystac.MediaType.PNG, ["thumbnail", "overview"]),
     ".html": (pystac.MediaType.HTML, ["metadata"]),
+    ".md": ("text/markdown", ["metadata"]),
     ".json": (pystac.MediaType.JSON, ["metadata"]),
     ".safetensors": ("application/octet-stream", ["mlm:model", "mlm:weights"]),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from geoseg.io import vectors
+from geoseg.io import polygons
 from geoseg.synthetic.geometry import HalfPlane, Polygon, area, clip
 from geoseg.synthetic.parcels import Field, farm_fields, farms
 from geoseg.synthetic.phenology import LEGEND
@@ -30,7 +30,7 @@ def write_labels(path: Path, spec: SceneSpec) -> int:
     lies in a polygon has that crop in the truth. Memory does not grow with the scene.
     """
     count = 0
-    with vectors.create_polygons(path, LAYER, spec.grid.crs) as writer:
+    with polygons.create_polygons(path, LAYER, spec.grid.crs) as writer:
         for batch in _batches(spec):
             count += len(batch)
             _append(writer, batch, spec)
@@ -72,7 +72,7 @@ def _batches(spec: SceneSpec) -> Iterator[list[Label]]:
         yield batch
 
 
-def _append(writer: vectors.PolygonWriter, batch: list[Label], spec: SceneSpec) -> None:
+def _append(writer: polygons.PolygonWriter, batch: list[Label], spec: SceneSpec) -> None:
     left, top, side = spec.grid.transform.c, spec.grid.transform.f, spec.pixel
     rings = [[(left + side * x, top - side * y) for x, y in polygon] for _, polygon in batch]
     names = [LEGEND.by_code(plot.crop).name for plot, _ in batch]

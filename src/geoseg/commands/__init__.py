@@ -1,0 +1,1 @@
+"""Commands that ``cli`` has no room for: each parses, calls one function and prints."""

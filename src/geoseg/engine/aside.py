@@ -1,0 +1,18 @@
+"""Something done beside what the caller does: slow to begin, and wanted later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    """Call ``function`` on a thread of its own; what it raises is raised by ``result``."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="aside")
+    future = executor.submit(function, *args, **kwargs)
+    executor.shutdown(wait=False)  # the thread ends with the call
+    return future

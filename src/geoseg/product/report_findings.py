@@ -1,0 +1,189 @@
+"""What is off with a map, plainly: warnings and notes that stand before all figures.
+
+Works on the plain content of a report (see ``report.write_report``); what that lacks is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from geoseg.product.report_format import count, day, long_day, part, percent, shorten
+from geoseg.product.report_summary import known_areas, unseen_scores
+
+CHANCE = 0.05
+"""A seam score that fewer places of the lattice than this reach is no accident."""
+
+LOW_AREA = 0.1
+"""Share of the area with low confidence from which on it is worth a warning."""
+
+WEAK = 0.7
+"""User's or producer's accuracy below which a class is named as weak."""
+
+AGREEMENT = 0.999
+"""Share of classes as in fp32 that bf16 should reach: the default of ``predict.agreement``."""
+
+CLOUDED = 0.05
+"""A date with less than this clear tells next to nothing."""
+
+GAP = 45
+"""Days between two images from which on a crop's growth may be missed, where it is also much longer
+than usual in the season."""
+
+DRIFT = 0.01
+"""Difference between the areas of polygons and raster that is worth a word."""
+
+Content = Mapping[str, Any]
+
+
+Finding = tuple[str, str, str]
+"""Level, what it is about, and the text."""
+
+
+def findings(content: Content) -> list[dict[str, str]]:
+    """What is off: ``level`` (``warning`` or ``note``), ``about`` and ``text``; warnings first."""
+    sources: list[Callable[[Content], Iterator[Finding]]]
+    sources = [_completeness, _seam, _validation, _weak, _confidence, _precision]
+    sources += [_clouds, _gaps, _place, _vectors]
+    found = [
+        {"level": level, "about": about, "text": text}
+        for source in sources
+        for level, about, text in source(content)
+    ]
+    return sorted(found, key=lambda item: item["level"] != "warning")
+
+
+def _completeness(content: Content) -> Iterator[Finding]:
+    whole = (content.get("quality") or {}).get("completeness") or {}
+    missing = whole.get("planned", 0) - whole.get("blocks", 0)
+    if missing:
+        yield "warning", "Missing blocks", f"{missing} of {whole['planned']} blocks were given up."
+    if whole.get("holes"):
+        yield (
+            "warning",
+            "Holes",
+            f"{count(whole['holes'])} pixels with data have no class; areas leave them out.",
+        )
+
+
+def _seam(content: Content) -> Iterator[Finding]:
+    seam = (content.get("quality") or {}).get("seam") or {}
+    score, chance = seam.get("score"), seam.get("chance")
+    if score is not None and chance is not None and score > 1 and chance < CHANCE:
+        yield (
+            "warning",
+            "Seams",
+            f"The class changes {score:.2f} times as often across the borders of patches as elsewhere, "
+            f"and only {part(chance, 1)} of all places the borders could have reach that: look for "
+            "straight lines in the map, and predict again with a larger margin.",
+        )
+
+
+def _validation(content: Content) -> Iterator[Finding]:
+    if content.get("areas") and not unseen_scores(content):
+        yield (
+            "warning",
+            "No independent validation",
+            "No labels were kept apart from training, so nothing here says how often the map is right. "
+            "Confidence is the network's own opinion.",
+        )
+    elif (unseen_scores(content) or {}).get("source") == "held_back":
+        yield (
+            "note",
+            "Validation by held-back labels",
+            "The scores come from labels that were kept from training but collected with it: they tell "
+            "how the map does where such labels exist, not everywhere.",
+        )
+
+
+def _weak(content: Content) -> Iterator[Finding]:
+    weak = []
+    for row in (unseen_scores(content) or {}).get("classes") or []:
+        figures = [row.get("precision"), row.get("recall")]
+        if row.get("pixels") and any(f is not None and f < WEAK for f in figures):
+            weak.append(shorten(row["name"]))
+    if weak:
+        more = f" and {len(weak) - 6} more" if len(weak) > 6 else ""
+        yield (
+            "warning",
+            "Weak classes",
+            f"{', '.join(weak[:6])}{more}: user's or producer's accuracy is below {percent(WEAK, 0)}.",
+        )
+
+
+def _confidence(content: Content) -> Iterator[Finding]:
+    confidence = content.get("confidence") or {}
+    low = confidence.get("low_share") or 0
+    if low > LOW_AREA:
+        yield (
+            "warning",
+            "Low confidence",
+            f"{percent(low)} of the area has less than {confidence['threshold']} % confidence.",
+        )
+
+
+def _precision(content: Content) -> Iterator[Finding]:
+    plan = content.get("plan") or {}
+    same, used = plan.get("agreement"), plan.get("precision")
+    if used == "fp32" and same is not None:
+        yield (
+            "note",
+            "Precision",
+            f"The short number format (bf16) gave only {part(same)} of the pixels the same class, so "
+            "the map was computed in full precision (fp32), which takes longer.",
+        )
+    elif used == "bf16" and same is not None and same < AGREEMENT:
+        yield (
+            "warning",
+            "Precision",
+            f"The map was computed in a short number format (bf16) that gives only {part(same)} of the "
+            "pixels the class that full precision gives them.",
+        )
+
+
+def _clouds(content: Content) -> Iterator[Finding]:
+    dark = [
+        shorten(str(item.get("date") or item["id"]))
+        for item in content.get("inputs") or []
+        if item.get("clear_share") is not None and item["clear_share"] < CLOUDED
+    ]
+    if dark:
+        more = f" and {len(dark) - 6} more" if len(dark) > 6 else ""
+        yield (
+            "note",
+            "Clouded dates",
+            f"Less than {percent(CLOUDED, 0)} of the area is clear on {', '.join(dark[:6])}{more}.",
+        )
+
+
+def _gaps(content: Content) -> Iterator[Finding]:
+    days = sorted({found for i in content.get("inputs") or [] if (found := day(i.get("date")))})
+    gaps = [(later - first).days for first, later in pairwise(days)]
+    if not gaps or max(gaps) <= max(GAP, 1.5 * sorted(gaps)[len(gaps) // 2]):
+        return
+    at = gaps.index(max(gaps))
+    yield (
+        "note",
+        "Gap in the season",
+        f"No image for {max(gaps)} days, from {long_day(days[at])} to {long_day(days[at + 1])}.",
+    )
+
+
+def _place(content: Content) -> Iterator[Finding]:
+    if content.get("areas") and not known_areas(content["areas"]):
+        yield "note", "No CRS", "The images lie nowhere on Earth, so areas are counted in pixels."
+
+
+def _vectors(content: Content) -> Iterator[Finding]:
+    rows = content.get("vectors") or []
+    off = [row for row in rows if abs(row.get("difference_percent") or 0) > 100 * DRIFT]
+    if off:
+        worst = max(off, key=lambda row: abs(float(row["difference_percent"])))
+        yield (
+            "note",
+            "Polygons",
+            f"Simplified polygons differ from the raster by more than {percent(DRIFT, 0)} of the area in "
+            f"{len(off)} of {len(rows)} classes, most in {shorten(worst['name'])} "
+            f"({worst['difference_percent']:+.2f} %).",
+        )

@@ -1,0 +1,81 @@
+"""Polygons, parcels and change, arranged for reading: parts that only some runs have.
+
+Each takes the record of its step as it is, and shows nothing where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from geoseg.product.report_format import words
+
+TRANSITIONS = 12
+"""The largest changes that are told."""
+
+
+def vectors_view(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Areas of polygons beside those of the raster: ``code``, ``name``, ``polygons`` (their number),
+    ``raster_ha``, ``polygons_ha``, ``difference_percent``, ``merged_regions``."""
+    keys = ("name", "polygons", "raster_ha", "polygons_ha", "merged_regions")
+    shares = [row.get("difference_percent") for row in rows]
+    return [
+        {**{key: row.get(key) for key in keys}, "difference": None if d is None else d / 100}
+        for row, d in zip(rows, shares, strict=True)
+    ]
+
+
+def parcels_view(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """``parcels``, ``hectares``, ``place`` (name to number), ``mended``, ``crops`` and, where
+    declarations are checked, ``checks`` (both: name to ``parcels`` and ``hectares``) and
+    ``unknown_declarations`` (value to number)."""
+    if not found or not found.get("parcels"):
+        return None
+    places = {name: n for name, n in (found.get("place") or {}).items() if n}
+    return {
+        "parcels": found["parcels"],
+        "hectares": found.get("hectares"),
+        "places": places,
+        "mended": found.get("mended"),
+        "checks": _groups(found.get("checks"), found["parcels"]),
+        "crops": _groups(found.get("crops"), found["parcels"]),
+        "unknown": found.get("unknown_declarations") or {},
+    }
+
+
+def _groups(groups: Mapping[str, Any] | None, parcels: int) -> list[dict[str, Any]]:
+    """Groups that hold a parcel, with their share of all."""
+    return [
+        {
+            "name": words(name),
+            "parcels": group["parcels"],
+            "hectares": group.get("hectares"),
+            "share": group["parcels"] / parcels,
+        }
+        for name, group in (groups or {}).items()
+        if group["parcels"]
+    ]
+
+
+def change_view(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """``before``, ``after`` (names of the maps), ``rows``, ``columns`` (classes, then no data),
+    ``pixels`` and ``hectares`` (matrices, rows before), and the sums ``unchanged``, ``changed``,
+    ``uncertain``, ``no_data``, each of ``pixels`` and ``hectares``."""
+    if not found or not found.get("pixels"):
+        return None
+    sums = [
+        {"name": words(key), **found[key]}
+        for key in ("unchanged", "changed", "uncertain", "no_data")
+        if key in found
+    ]
+    pixels, hectares = found["pixels"], found.get("hectares")
+    cells = [
+        {"before": before, "after": after, "pixels": pixels[i][j],
+         "hectares": hectares[i][j] if hectares else None}
+        for i, before in enumerate(found["rows"][:-1])
+        for j, after in enumerate(found["columns"][:-1])
+        if before != after and pixels[i][j]
+    ]  # fmt: skip
+    cells.sort(key=lambda cell: -int(cell["pixels"]))
+    names = {key: found.get(key) for key in ("before", "after")}
+    return {**names, "sums": sums, "known": bool(hectares), "transitions": cells[:TRANSITIONS]}

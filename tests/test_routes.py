@@ -1,0 +1,57 @@
+"""Every unfinished block goes out once, whoever asks; neighbours go to one process."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.engine.routes import Routes
+from geoseg.tiling import Block, Lattice, Plan
+
+sides = st.integers(1, 12 * 32)
+
+
+@given(height=sides, width=sides, count=st.integers(1, 7), data=st.data())
+def test_every_block_once_in_any_order_of_asking(
+    height: int, width: int, count: int, data: st.DataObject
+) -> None:
+    plan = Plan(Lattice(height, width, core=32, margin=0), block=32)
+    blocks = [block.id for block in plan]
+    done = data.draw(st.sets(st.sampled_from(blocks)))
+    routes = Routes(plan, done, count)
+    taken = []
+    while block := routes.take(data.draw(st.integers(0, count - 1))):
+        taken.append(block.id)
+    assert sorted(taken) == sorted(set(blocks) - done)
+    assert all(routes.take(route) is None for route in range(count))
+
+
+def _all_of(routes: Routes, route: int) -> list[Block]:
+    found = []
+    while block := routes.take(route):
+        found.append(block)
+    return found
+
+
+def test_one_route_is_the_plan() -> None:
+    plan = Plan(Lattice(320, 256, core=32, margin=0), block=32)
+    assert _all_of(Routes(plan, (), 1), 0) == list(plan)
+
+
+def test_processes_that_take_turns_stay_among_neighbours() -> None:
+    plan = Plan(Lattice(640, 256, core=32, margin=0), block=32)
+    routes, walk = Routes(plan, (), 2), list(plan)
+    turns = [(routes.take(0), routes.take(1)) for _ in range(len(walk) // 2)]
+    first, second = (list(own) for own in zip(*turns, strict=True))
+    assert first + second == walk
+
+
+def test_the_quick_relieve_the_slow() -> None:
+    plan = Plan(Lattice(32, 32 * 16, core=32, margin=0), block=32)
+    routes = Routes(plan, (), 2)
+    taken = [routes.take(1) for _ in range(12)]
+    # Its own eight, then the second half of the other's eight, whose first is where the other is not.
+    assert [block.col for block in taken if block] == [*range(8, 16), *range(4, 8)]
+    slow = routes.take(0)
+    assert slow
+    assert slow.col == 0
