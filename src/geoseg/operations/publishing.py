@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 from geoseg import __version__
 from geoseg.model.bundle import CARD, WEIGHTS, ModelCard, load_card
@@ -19,7 +20,15 @@ TITLES = {
     "entropy": "Entropy of the probabilities (percent of the largest)",
     "probabilities": "Probability of each class (percent)",
 }
-_OTHERS = (".gpkg", ".parquet", ".fgb", ".qml", ".sld")
+_OTHERS = {
+    ".tif": "raster",
+    ".gpkg": "GeoPackage",
+    ".parquet": "GeoParquet",
+    ".fgb": "FlatGeobuf",
+    ".qml": "QGIS style",
+    ".sld": "SLD style",
+}
+"""What else may carry the run's name, and what kind of file it is."""
 
 
 def describe_products(run: Run) -> Record:
@@ -44,10 +53,8 @@ def _products(run: Run) -> Iterator[Product]:
         if path.is_file():
             yield Product(layer, path, title, _bands(layer, run))
     for path in sorted(folder.root.glob(f"{folder.name}_*")):
-        if path.suffix in (".tif", *_OTHERS) and path not in known:
-            key = path.name.removeprefix(f"{folder.name}_").replace(".", "_")
-            bands = ("value",) if path.suffix == ".tif" else ()
-            yield Product(key, path, _title(key), bands)
+        if path.suffix in _OTHERS and path not in known:
+            yield _other(path, path.name.removeprefix(f"{folder.name}_"))
     others = {
         "quicklook": folder.quicklook,
         "report": folder.report,
@@ -60,6 +67,13 @@ def _products(run: Run) -> Iterator[Product]:
     for key, path in others.items():
         if path.is_file():
             yield Product(key, path, _title(key))
+
+
+def _other(path: Path, name: str) -> Product:
+    """A product that another step wrote, by what its name says after that of the run."""
+    title = f"{_title(name.rpartition('.')[0])} ({_OTHERS[path.suffix]})"
+    bands = ("value",) if path.suffix == ".tif" else ()
+    return Product(name.replace(".", "_"), path, title, bands)
 
 
 def _bands(layer: str, run: Run) -> tuple[str, ...]:
