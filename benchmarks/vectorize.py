@@ -148,23 +148,22 @@ def _parcels(window, rng):  # type: ignore[no-untyped-def]
     """Voronoi cells of one seed per square of CELL pixels."""
     import numpy as np
 
-    rows = np.arange(window.row, window.row_stop)[:, np.newaxis]
-    cols = np.arange(window.width)[np.newaxis]
-    side = max(window.row_stop, window.width) // CELL + 3
+    rows = np.arange(window.row, window.row_stop)
+    cols = np.arange(window.width)
     fixed = np.random.default_rng(1)
-    seeds = fixed.random((2, 600, 600), np.float32)
-    kinds = fixed.integers(0, CLASSES, (600, 600), np.uint8)
-    assert side < 600, "larger maps need more seeds"
+    side = max(600, window.width // CELL + 3)  # square maps
+    seeds = fixed.random((2, side, side), np.float32)
+    kinds = fixed.integers(0, CLASSES, (side, side), np.uint8)
     best = np.full(window.shape, np.inf, np.float32)
     codes = np.zeros(window.shape, np.uint8)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             r, c = rows // CELL + down, cols // CELL + right
-            distance = ((r + seeds[0][r, c]) * CELL - rows) ** 2
-            distance += ((c + seeds[1][r, c]) * CELL - cols) ** 2
+            y, x = seeds[0][r][:, c] + r[:, np.newaxis], seeds[1][r][:, c] + c
+            distance = (y * CELL - rows[:, np.newaxis]) ** 2 + (x * CELL - cols) ** 2
             nearer = distance < best
             np.copyto(best, distance, where=nearer, casting="same_kind")
-            np.copyto(codes, kinds[r, c], where=nearer)
+            np.copyto(codes, kinds[r][:, c], where=nearer)
     return codes
 
 
