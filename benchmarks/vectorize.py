@@ -41,7 +41,7 @@ import json, sys
 from pathlib import Path
 from geoseg.config import VectorsConfig
 from geoseg.feedback import Silent
-from geoseg.product.polygons import vectorize
+from geoseg.product.vectors.polygons import vectorize
 from geoseg.product.style import read_legend
 path, target = Path(sys.argv[1]), Path(sys.argv[2])
 legend, other = read_legend(path), path.with_name("confidence.tif")

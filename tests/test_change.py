@@ -26,9 +26,10 @@ from geoseg.grid import Grid
 from geoseg.io import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.operations.change import ChangeRequest, compare_files
-from geoseg.product import change, style
+from geoseg.product import style
 from geoseg.product.areas import area_table
-from geoseg.product.transitions import Transitions
+from geoseg.product.change import compare as comparing
+from geoseg.product.change.transitions import Transitions
 
 CRS = "EPSG:32633"
 EARLIER = {7: "maize", 3: "wheat", 1: "beet"}
@@ -97,7 +98,7 @@ def test_every_pixel_is_counted_once(
             for each in zip("ab", maps, (EARLIER, LATER), sure, strict=True)
         ]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(change, "_HEIGHT", block)
+            patch.setattr(comparing, "_HEIGHT", block)
             record, raster = compare(*paths, above=above)
         areas = [
             area_table(
@@ -153,8 +154,8 @@ def test_blocks_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ]
     record, raster = compare(*paths)
     first = (tmp_path / "change" / "change.tif").read_bytes()
-    monkeypatch.setattr(change, "_HEIGHT", 16)
-    monkeypatch.setattr(change, "_WIDTH", 32)
+    monkeypatch.setattr(comparing, "_HEIGHT", 16)
+    monkeypatch.setattr(comparing, "_WIDTH", 32)
     again, same = compare(*paths)
     assert (record, raster.tolist()) == (again, same.tolist())
     assert first == (tmp_path / "change" / "change.tif").read_bytes()

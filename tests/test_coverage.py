@@ -26,16 +26,16 @@ from geoseg.feedback import Silent
 from geoseg.grid import Grid, Window
 from geoseg.io import geotiffs
 from geoseg.legend import NODATA
-from geoseg.product import polygons, strips
-from geoseg.product.arcs import Arcs
-from geoseg.product.guard import Vertices
-from geoseg.product.mapping_unit import merge_small
-from geoseg.product.polygons import vectorize
-from geoseg.product.regions import Outlined, Seam
-from geoseg.product.simplify import simplify
-from geoseg.product.smooth import smooth
 from geoseg.product.style import LEGEND_TAG, legend_tag
-from geoseg.product.tallies import Tally
+from geoseg.product.vectors import polygons, strips
+from geoseg.product.vectors.arcs import Arcs
+from geoseg.product.vectors.guard import Vertices
+from geoseg.product.vectors.mapping_unit import merge_small
+from geoseg.product.vectors.polygons import vectorize
+from geoseg.product.vectors.regions import Outlined, Seam
+from geoseg.product.vectors.simplify import simplify
+from geoseg.product.vectors.smooth import smooth
+from geoseg.product.vectors.tallies import Tally
 
 Codes = NDArray[np.uint8]
 SHAPES = {

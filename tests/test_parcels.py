@@ -35,9 +35,10 @@ from geoseg.legend import NODATA, Legend, LegendClass
 from geoseg.operations.parcels import check_run, require_run
 from geoseg.operations.run import Run
 from geoseg.operations.selection import select_scenes
-from geoseg.product import style, zonal
-from geoseg.product.parcels import ParcelRequest, check_parcels
-from geoseg.product.verdicts import CHECKS, Limits
+from geoseg.product import style
+from geoseg.product.parcels import zonal
+from geoseg.product.parcels.check import ParcelRequest, check_parcels
+from geoseg.product.parcels.verdicts import CHECKS, Limits
 
 CRS = "EPSG:32633"
 LEGEND = Legend(
@@ -202,7 +203,7 @@ def test_parcels_do_not_depend_on_batches_or_blocks(
     first, summary = check(halves, layer)
     assert first.number.tolist() == list(range(300))
     for batch, block, cells in ((7, 16, 50), (300, 11, 10**6)):
-        monkeypatch.setattr("geoseg.product.parcels.BATCH", batch)
+        monkeypatch.setattr("geoseg.product.parcels.check.BATCH", batch)
         monkeypatch.setattr(zonal, "BLOCK", block)
         monkeypatch.setattr(zonal, "_CELLS", cells)
         again, same = check(halves, layer)
@@ -695,7 +696,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from geoseg.feedback import Silent
-from geoseg.product.parcels import ParcelRequest, check_parcels
+from geoseg.product.parcels.check import ParcelRequest, check_parcels
 folder, layer = map(Path, sys.argv[1:])
 found = check_parcels(
     ParcelRequest(folder / "m_class.tif", folder / "m_confidence.tif", layer, declared="crop"),

@@ -22,10 +22,10 @@ from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.io import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
-from geoseg.product import polygons, strips
 from geoseg.product.areas import area_table
-from geoseg.product.polygons import vectorize
-from geoseg.product.regions import Outlined, Seam
+from geoseg.product.vectors import polygons, strips
+from geoseg.product.vectors.polygons import vectorize
+from geoseg.product.vectors.regions import Outlined, Seam
 
 LEGEND = Legend(
     tuple(LegendClass(code, f"crop {code}", PALETTE[code % 10]) for code in (0, 1, 2, 9))

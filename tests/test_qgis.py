@@ -17,8 +17,8 @@ from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.io import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
-from geoseg.product.polygons import vectorize
 from geoseg.product.raster import mosaic
+from geoseg.product.vectors.polygons import vectorize
 
 PYTHON = Path("/usr/bin/python3")
 """Debian's own: QGIS is installed for it alone."""

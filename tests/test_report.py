@@ -16,7 +16,7 @@ from report_content import content
 
 from geoseg.product.charts import line_chart
 from geoseg.product.pictures import MapPictures
-from geoseg.product.report import SCHEMA, write_report
+from geoseg.product.report.write import SCHEMA, write_report
 
 PICTURES = MapPictures(b"\x89PNG classes", b"\x89PNG confidence")
 

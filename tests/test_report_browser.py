@@ -16,7 +16,7 @@ from geoseg.grid import Grid
 from geoseg.io import geotiffs
 from geoseg.legend import PALETTE, Legend, LegendClass
 from geoseg.product.pictures import MapPictures, map_pictures
-from geoseg.product.report import to_plain, write_report
+from geoseg.product.report.write import to_plain, write_report
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on the path to show pages in")
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from report_content import content
 
-from geoseg.product.report import to_plain, write_report
-from geoseg.product.report_cite import citation
-from geoseg.product.report_findings import findings
-from geoseg.product.report_format import hectares, markdown, part, place, seconds, signed
-from geoseg.product.report_summary import summary
+from geoseg.product.report.cite import citation
+from geoseg.product.report.findings import findings
+from geoseg.product.report.format import hectares, markdown, part, place, seconds, signed
+from geoseg.product.report.summary import summary
+from geoseg.product.report.write import to_plain, write_report
 
 
 def sound() -> dict[str, Any]:

@@ -11,10 +11,10 @@ from geoseg.feedback import Progress
 from geoseg.io import files
 from geoseg.io.parcel_layers import describe_layer
 from geoseg.operations.parcels import default_confidence
-from geoseg.product.change import MapPair, open_pair, write_change
-from geoseg.product.change_chart import write_chart
-from geoseg.product.change_tables import change_lines, change_record, change_table
-from geoseg.product.changed_parcels import write_changed_parcels
+from geoseg.product.change.chart import write_chart
+from geoseg.product.change.compare import MapPair, open_pair, write_change
+from geoseg.product.change.parcels import write_changed_parcels
+from geoseg.product.change.tables import change_lines, change_record, change_table
 
 
 @dataclass(frozen=True)

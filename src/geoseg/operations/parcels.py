@@ -7,10 +7,10 @@ from pathlib import Path
 from geoseg.feedback import Progress
 from geoseg.io import files
 from geoseg.operations.run import Record, Run
-from geoseg.product.parcel_summary import summary_lines
-from geoseg.product.parcels import ParcelRequest, check_parcels, require_parcels
-from geoseg.product.placing import Placer
-from geoseg.product.verdicts import Limits
+from geoseg.product.parcels.check import ParcelRequest, check_parcels, require_parcels
+from geoseg.product.parcels.placing import Placer
+from geoseg.product.parcels.summary import summary_lines
+from geoseg.product.parcels.verdicts import Limits
 
 __all__ = [
     "Limits",

@@ -19,8 +19,8 @@ from geoseg.product.areas import area_table
 from geoseg.product.certainty import Certainty, certainty
 from geoseg.product.pictures import map_pictures
 from geoseg.product.quicklook import write_quicklook
-from geoseg.product.report import write_report
-from geoseg.product.report_outputs import purpose
+from geoseg.product.report.outputs import purpose
+from geoseg.product.report.write import write_report
 
 STEPS = ("select", "train", "predict", "stitch", "vectorize", "evaluate", "parcels", "change")
 PLAN = (

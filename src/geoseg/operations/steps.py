@@ -23,8 +23,8 @@ from geoseg.learning.split import Split, plan_split
 from geoseg.learning.train import TrainingRequest, train
 from geoseg.model.bundle import annotate, load_card
 from geoseg.operations.run import Record, Run
-from geoseg.product.polygons import Vectorized, vectorize
 from geoseg.product.raster import read_legend
+from geoseg.product.vectors.polygons import Vectorized, vectorize
 
 
 def train_model(run: Run) -> Record:

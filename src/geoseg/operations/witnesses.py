@@ -17,7 +17,7 @@ from geoseg.io.vectors import attributes_at
 from geoseg.legend import NODATA
 from geoseg.operations.place import Place, centre
 from geoseg.operations.run import RunFolder
-from geoseg.product.polygons import LAYER
+from geoseg.product.vectors.polygons import LAYER
 
 ABSENT = "not there yet"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from geoseg.product.charts import Tick
 from geoseg.product.pictures import RAMP
-from geoseg.product.report_format import day, percent
+from geoseg.product.report.format import day, percent
 
 STEP = 5
 """Percent of confidence that a bar of the histogram stands for."""

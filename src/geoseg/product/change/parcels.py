@@ -14,10 +14,10 @@ from geoseg.io.parcel_layers import BATCH, Layer, read_layer
 from geoseg.io.parcel_tables import create_table, free_names
 from geoseg.legend import Legend
 from geoseg.product.category_style import category_style
-from geoseg.product.change import MapPair
-from geoseg.product.placing import Placed, Placer
-from geoseg.product.verdicts import class_names
-from geoseg.product.zonal import overlaps
+from geoseg.product.change.compare import MapPair
+from geoseg.product.parcels.placing import Placed, Placer
+from geoseg.product.parcels.verdicts import class_names
+from geoseg.product.parcels.zonal import overlaps
 
 CHANGED, UNCHANGED, UNCERTAIN, NO_DATA = "changed", "unchanged", "not certain", "no data"
 COLORS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from geoseg.product.report_format import percent
+from geoseg.product.report.format import percent
 
 _WORDS = {
     "labels": "Label file",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from geoseg.product.transitions import Transitions
+from geoseg.product.change.transitions import Transitions
 
 
 def change_style(transitions: Transitions) -> str:

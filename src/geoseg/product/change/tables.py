@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.product.change import Matrix
+from geoseg.product.change.compare import Matrix
 
 NO_DATA = "no data"
 """Name of the last row and column."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from geoseg.io.files import replacing
-from geoseg.product.change import Matrix
+from geoseg.product.change.compare import Matrix
 
 _INK, _SOFT, _SAME = "#1c2430", "#5c6775", "#e4e2dc"
 _NUMBERED, _MOST = 20, 40

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Grid, Window
 from geoseg.legend import NODATA
-from geoseg.product.regions import find_regions, link, numbered
-from geoseg.product.wedges import Ints, Whole
+from geoseg.product.vectors.regions import find_regions, link, numbered
+from geoseg.product.vectors.wedges import Ints, Whole
 
 Codes = NDArray[np.uint8]
 Read = Callable[[Window], Codes]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geoseg.product.report_format import words
+from geoseg.product.report.format import words
 
 TRANSITIONS = 12
 """The largest changes that are told."""

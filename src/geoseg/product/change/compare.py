@@ -17,9 +17,9 @@ from geoseg.feedback import Progress
 from geoseg.grid import Window
 from geoseg.io import files, geotiffs
 from geoseg.product.areas import pixel_area
-from geoseg.product.change_style import change_names, change_style
+from geoseg.product.change.style import change_names, change_style
+from geoseg.product.change.transitions import Transitions
 from geoseg.product.crop_map import CropMap
-from geoseg.product.transitions import Transitions
 
 _HEIGHT, _WIDTH = geotiffs.TILE, 8 * geotiffs.TILE
 """Pixels looked at at once."""

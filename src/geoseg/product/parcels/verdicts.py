@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.legend import Legend
-from geoseg.product.declared import NONE, UNKNOWN
+from geoseg.product.parcels.declared import NONE, UNKNOWN
 
 AGREES, UNSURE, DISAGREES = "agrees", "unsure", "disagrees"
 NO_DATA, UNKNOWN_DECLARATION, NOT_DECLARED = "no data", "unknown declaration", "not declared"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.legend import NODATA, Legend
 from geoseg.product.areas import SQUARE_METRES
-from geoseg.product.measures import Ground
+from geoseg.product.vectors.measures import Ground
 
 
 @dataclass(frozen=True, slots=True)

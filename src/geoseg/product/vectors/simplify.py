@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.product.arcs import Arcs, place_of, scattered, spread
-from geoseg.product.guard import Floats, Vertices
-from geoseg.product.wedges import Ints
+from geoseg.product.vectors.arcs import Arcs, place_of, scattered, spread
+from geoseg.product.vectors.guard import Floats, Vertices
+from geoseg.product.vectors.wedges import Ints
 
 
 def simplify(arcs: Arcs, tolerance: float, vertices: Vertices) -> NDArray[np.bool_]:

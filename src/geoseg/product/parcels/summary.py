@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.legend import Legend
-from geoseg.product.placing import INSIDE, NOWHERE, OUTSIDE, PARTLY
-from geoseg.product.verdicts import AGREES, CHECKS, Limits
+from geoseg.product.parcels.placing import INSIDE, NOWHERE, OUTSIDE, PARTLY
+from geoseg.product.parcels.verdicts import AGREES, CHECKS, Limits
 
 _SHOWN = 20
 """Unknown declarations that are named; the rest is counted."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.product.wedges import Ints
+from geoseg.product.vectors.wedges import Ints
 
 Floats = NDArray[np.float64]
 Triangles = tuple[Floats, Floats]

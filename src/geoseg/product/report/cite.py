@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from geoseg.product.report_format import day
+from geoseg.product.report.format import day
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 """Letters that LaTeX writes by name; the others that mean something get a backslash."""

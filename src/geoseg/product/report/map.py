@@ -12,7 +12,7 @@ from affine import Affine
 from geoseg.grid import Grid
 from geoseg.product.map_frame import MapFrame, Spot, round_length
 from geoseg.product.pictures import LONGEST, MapPictures
-from geoseg.product.report_format import place
+from geoseg.product.report.format import place
 
 FRAME = (0.45, 1.2)
 """Least and most height of the frame over its width: a longer map stands in the middle of it."""

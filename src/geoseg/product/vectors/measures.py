@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Grid
 from geoseg.product.areas import SQUARE_METRES, pixel_area
-from geoseg.product.rings import Rings
+from geoseg.product.vectors.rings import Rings
 
 Floats = NDArray[np.float64]
 

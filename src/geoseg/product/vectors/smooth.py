@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.product.arcs import Arcs, spread
-from geoseg.product.guard import Floats, Triangles, Vertices
-from geoseg.product.rings import Rings
-from geoseg.product.wedges import Ints
+from geoseg.product.vectors.arcs import Arcs, spread
+from geoseg.product.vectors.guard import Floats, Triangles, Vertices
+from geoseg.product.vectors.rings import Rings
+from geoseg.product.vectors.wedges import Ints
 
 
 def smooth(arcs: Arcs, stays: NDArray[np.bool_], power: int, vertices: Vertices) -> Rings:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from geoseg.product.report_format import count, day, long_day, part, percent, shorten
-from geoseg.product.report_summary import known_areas, unseen_scores
+from geoseg.product.report.format import count, day, long_day, part, percent, shorten
+from geoseg.product.report.summary import known_areas, unseen_scores
 
 CHANCE = 0.05
 """A seam score that fewer places of the lattice than this reach is no accident."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geoseg.product import report_findings
 from geoseg.product.bars import histogram, timeline
 from geoseg.product.charts import line_chart
 from geoseg.product.pictures import RAMP
-from geoseg.product.report_format import NONE, day, moment, part
-from geoseg.product.report_model import card_lines
-from geoseg.product.report_outputs import output_lines
-from geoseg.product.report_products import change_view, parcels_view, vectors_view
-from geoseg.product.report_scores import comparison, scores_view
+from geoseg.product.report import findings
+from geoseg.product.report.format import NONE, day, moment, part
+from geoseg.product.report.model import card_lines
+from geoseg.product.report.outputs import output_lines
+from geoseg.product.report.products import change_view, parcels_view, vectors_view
+from geoseg.product.report.scores import comparison, scores_view
 
 PARTS = (
     "name", "geoseg", "run", "nodata_pixels", "polygons", "quality", "versions", "config",
@@ -113,7 +113,7 @@ def _season(inputs: Sequence[Content]) -> dict[str, Any] | None:
     ]
     return {
         "rows": rows,
-        "chart": timeline(inputs, report_findings.GAP),
+        "chart": timeline(inputs, findings.GAP),
         "known": known,
         "looks": sum(known),
         "dated": sum(day(item.get("date")) is not None for item in inputs),

@@ -16,11 +16,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geoseg.legend import NODATA
-from geoseg.product.guard import Vertices
-from geoseg.product.outlines import trace
-from geoseg.product.rings import Rings
-from geoseg.product.tallies import Tally
-from geoseg.product.wedges import Hanging, Ints, Strip, Wedges, Whole, find_wedges
+from geoseg.product.vectors.guard import Vertices
+from geoseg.product.vectors.outlines import trace
+from geoseg.product.vectors.rings import Rings
+from geoseg.product.vectors.tallies import Tally
+from geoseg.product.vectors.wedges import Hanging, Ints, Strip, Wedges, Whole, find_wedges
 
 
 @dataclass(frozen=True)

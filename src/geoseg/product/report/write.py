@@ -20,19 +20,19 @@ from markupsafe import Markup
 
 from geoseg.io import files
 from geoseg.product.pictures import MapPictures
-from geoseg.product.report_cite import citation
-from geoseg.product.report_findings import findings
-from geoseg.product.report_format import FILTERS
-from geoseg.product.report_map import map_view
-from geoseg.product.report_summary import summary
-from geoseg.product.report_view import view
+from geoseg.product.report.cite import citation
+from geoseg.product.report.findings import findings
+from geoseg.product.report.format import FILTERS
+from geoseg.product.report.map import map_view
+from geoseg.product.report.summary import summary
+from geoseg.product.report.view import view
 
 HTML, JSON, MARKDOWN = "report.html", "report.json", "report.md"
 
 SCHEMA = "geoseg-report-1"
 """Of ``report.json``: keys may be added to a version, none is taken away or changes its meaning."""
 
-_PARTS = "report_parts"
+_PARTS = "parts"
 
 
 def write_report(
@@ -48,7 +48,7 @@ def write_report(
     ``training``), ``baselines``, ``model`` (``id``, ``card``, ``history``), ``plan``, ``seconds``,
     ``versions``, ``config``; and what only some runs have:
     ``polygons`` (their number), ``vectors`` (a list with the areas of each class), ``parcels``,
-    ``change``: see ``report_products`` for the keys that are shown.
+    ``change``: see ``products`` for the keys that are shown.
 
     ``schema``, ``summary``, ``findings`` and ``citation`` are added here. Raises ``OutputError`` where
     there is no room.
@@ -106,7 +106,7 @@ def render_markdown(content: Mapping[str, Any]) -> str:
 @cache
 def _environment(html: bool) -> Environment:
     environment = Environment(
-        loader=PackageLoader("geoseg.product", _PARTS),
+        loader=PackageLoader("geoseg.product.report", _PARTS),
         autoescape=html,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -118,4 +118,4 @@ def _environment(html: bool) -> Environment:
 
 @cache
 def _part(name: str) -> str:
-    return (resources.files("geoseg.product") / _PARTS / name).read_text(encoding="utf-8")
+    return (resources.files("geoseg.product.report") / _PARTS / name).read_text(encoding="utf-8")

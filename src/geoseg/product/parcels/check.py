@@ -22,12 +22,20 @@ from geoseg.io.parcel_tables import check_suffix, create_table, free_names
 from geoseg.legend import Legend
 from geoseg.product.category_style import category_style
 from geoseg.product.crop_map import CropMap
-from geoseg.product.declared import Declarations, declarations
-from geoseg.product.parcel_summary import Summary
-from geoseg.product.placing import Placed, Placer
+from geoseg.product.parcels.declared import Declarations, declarations
+from geoseg.product.parcels.placing import Placed, Placer
+from geoseg.product.parcels.summary import Summary
+from geoseg.product.parcels.verdicts import (
+    CHECKS,
+    Limits,
+    Tally,
+    class_names,
+    disagreement,
+    find,
+    judge,
+)
+from geoseg.product.parcels.zonal import overlaps
 from geoseg.product.style import polygon_style
-from geoseg.product.verdicts import CHECKS, Limits, Tally, class_names, disagreement, find, judge
-from geoseg.product.zonal import overlaps
 
 _SUMS = 2_000_000
 """Sums of a batch held at once: fewer parcels where the legend is long."""

@@ -22,16 +22,16 @@ from geoseg.feedback import Progress
 from geoseg.grid import Grid
 from geoseg.io.polygons import PolygonWriter, create_polygons
 from geoseg.legend import Legend
-from geoseg.product.arcs import Arcs
 from geoseg.product.areas import SQUARE_METRES, map_grid
-from geoseg.product.guard import Vertices
-from geoseg.product.ledger import ClassReckoning, Ledger
-from geoseg.product.measures import Floats, Ground, ground
-from geoseg.product.regions import Outlined, Seam
-from geoseg.product.simplify import simplify
-from geoseg.product.smooth import smooth
-from geoseg.product.strips import MapStrips
 from geoseg.product.style import polygon_style
+from geoseg.product.vectors.arcs import Arcs
+from geoseg.product.vectors.guard import Vertices
+from geoseg.product.vectors.ledger import ClassReckoning, Ledger
+from geoseg.product.vectors.measures import Floats, Ground, ground
+from geoseg.product.vectors.regions import Outlined, Seam
+from geoseg.product.vectors.simplify import simplify
+from geoseg.product.vectors.smooth import smooth
+from geoseg.product.vectors.strips import MapStrips
 
 LAYER = "crops"
 """Name of the layer in the file."""

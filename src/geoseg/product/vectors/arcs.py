@@ -13,9 +13,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.product.guard import Floats, Triangles, Vertices, holds
-from geoseg.product.rings import Rings
-from geoseg.product.wedges import Ints
+from geoseg.product.vectors.guard import Floats, Triangles, Vertices, holds
+from geoseg.product.vectors.rings import Rings
+from geoseg.product.vectors.wedges import Ints
 
 
 @dataclass(frozen=True)

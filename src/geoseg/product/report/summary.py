@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from geoseg.product.report_format import count, day, hectares, listed, long_day, percent, shorten
+from geoseg.product.report.format import count, day, hectares, listed, long_day, percent, shorten
 
 Content = Mapping[str, Any]
 

@@ -1,0 +1,1 @@
+"""Two maps of one grid compared."""

@@ -1,0 +1,1 @@
+"""Each parcel's crop by the map, and the check of what was declared."""
