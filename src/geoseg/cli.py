@@ -149,7 +149,7 @@ def vectorize(
         int, typer.Option(min=0, max=4, help="Round corners off: 1 coarsely to 4 finely.")
     ] = 0,
     minimum_area: Annotated[
-        float, typer.Option(min=0, help="Smaller fields (hectares) join a neighbour.")
+        float, typer.Option(min=0, max=1e9, help="Smaller fields (hectares) join a neighbour.")
     ] = 0,
     minimum_pixels: Annotated[int, typer.Option(min=0, help="The same in pixels.")] = 0,
 ) -> None:
