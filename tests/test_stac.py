@@ -32,7 +32,7 @@ LEGEND = Legend(
         LegendClass(1, '冬小麦 "A" & <B>', "#56b4e9"),
     )
 )
-NETWORK = Network("U-Net resnet18", "U-Net, encoder resnet18", "2.5.0+cpu", 6, "2 dates of 3 bands")
+NETWORK = Network("U-Net-resnet18", "U-Net, encoder resnet18", "2.5.0+cpu", 6, "2 dates of 3 bands")
 
 
 def grid(crs: str | None, *transform: float, height: int = 200, width: int = 100) -> Grid:

@@ -114,7 +114,7 @@ def _network(card: ModelCard) -> Network:
     encoder = re.sub(r"[^A-Za-z0-9_.-]+", "-", card.network.encoder).strip("-._")
     dates = f"{len(card.dates)} dates ({', '.join(card.dates)})"
     return Network(
-        name=f"U-Net {encoder}",
+        name=f"U-Net-{encoder}",
         architecture=f"U-Net, encoder {card.network.encoder}",
         framework_version=version("torch"),
         channels=card.network.channels,
