@@ -711,15 +711,16 @@ print(found["parcels"], int(status["VmHWM"].split()[0]) // 1024)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_layer(tmp_path: Path) -> None:
-    """200 000 parcels of 20 corners in no order, and a fifth of them."""
+    """600 000 parcels of 20 corners in no order, and a third of them: the difference is 128 MB of
+    coordinates alone. (Up to some ten batches the heap still finds its size.)"""
     rng = np.random.default_rng(0)
     codes = rng.choice(LEGEND.codes, (3000, 3000))
     write_map(tmp_path, codes, np.full(codes.shape, 90, np.uint8))
     angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-    middle = rng.uniform(0, 30_000, (200_000, 1, 2)) * (1, -1) + (WEST, NORTH)
+    middle = rng.uniform(0, 30_000, (600_000, 1, 2)) * (1, -1) + (WEST, NORTH)
     rings = middle + 80 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     peaks = []
-    for count in (40_000, 200_000):
+    for count in (200_000, 600_000):
         shapes = shapely.polygons(rings[:count]).tolist()
         layer = write_layer(tmp_path / f"{count}.gpkg", shapes, crop=["maize"] * count)
         run = subprocess.run(
@@ -731,4 +732,4 @@ def test_memory_does_not_grow_with_the_layer(tmp_path: Path) -> None:
         rows, peak = map(int, run.stdout.split())
         assert rows == count
         peaks.append(peak)
-    assert peaks[1] < peaks[0] + 60
+    assert peaks[1] < peaks[0] + 100
