@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, wait
+
+from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geoseg.engine import crew
 from geoseg.engine.routes import Routes
 from geoseg.tiling import Block, Lattice, Plan
 
@@ -55,3 +62,24 @@ def test_the_quick_relieve_the_slow() -> None:
     slow = routes.take(0)
     assert slow
     assert slow.col == 0
+
+
+def test_a_worker_that_comes_later_gets_its_share() -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        crew.on(client, {}) as workers,
+    ):
+        work = lambda: (time.sleep(0.2), os.getpid())[1]  # noqa: E731 - sent by value
+        sent = {workers.submit(work) for _ in range(4)}
+        cluster.scale(2)
+        client.wait_for_workers(2, timeout=60)
+        time.sleep(crew.LOOK_SECONDS)
+        seen = []
+        while len(seen) < 60:
+            done, sent = wait(sent, return_when=FIRST_COMPLETED)
+            seen += [future.result() for future in done]
+            sent |= {workers.submit(work) for _ in done}
+        wait(sent)
+    first, second = Counter(seen[20:]).values()
+    assert min(first, second) > 10

@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.engine import local, workplace
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 ABSENT_SECONDS = 45
 """How long a cluster may be without a worker: one that died is started again within some seconds."""
+
+LOOK_SECONDS = 2
+"""How often a cluster is asked whether other workers came."""
 
 T = TypeVar("T")
 
@@ -79,17 +82,54 @@ def on(client: Client, resources: Mapping[str, float], memory: int | None = None
     """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's."""
     found = capacity(client, resources)
     limits = [size for size in (memory, found.memory_limit) if size]
-    needs = {"resources": resources} if resources else {}
     yield Crew(
-        executors=[
-            client.get_executor(pure=False, workers=[at], allow_other_workers=True, **needs)
-            for at in addresses(client, resources)
-        ],
+        executors=_executors(client, resources),
         threads=found.workers * found.threads_per_worker,
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,
         lost=_Watch(client, resources),
     )
+
+
+def _executors(client: Client, resources: Mapping[str, float]) -> list[Executor]:
+    """One for each worker there is, which prefers it."""
+    needs: dict[str, Any] = {"pure": False, **({"resources": resources} if resources else {})}
+    found = addresses(client, resources)
+    crowd = _Crowd(client, resources, frozenset(found))
+    free = client.get_executor(**needs)
+    near = (client.get_executor(workers=[at], allow_other_workers=True, **needs) for at in found)
+    return [_Preferring(each, free, crowd) for each in near]
+
+
+@dataclass(eq=False)
+class _Preferring(Executor):
+    """Gives work to one worker, while the workers are those it was laid out for; then to any: one
+    that comes later would else go idle, since Dask seldom moves what prefers another."""
+
+    near: Executor
+    free: Executor
+    unchanged: Callable[[], bool]
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        return (self.near if self.unchanged() else self.free).submit(fn, *args, **kwargs)
+
+
+@dataclass(eq=False)
+class _Crowd:
+    """Tells, from a look every few seconds, whether a cluster's workers are those of the beginning."""
+
+    client: Client
+    resources: Mapping[str, float]
+    first: frozenset[str]
+    _looked: float = field(default_factory=time.monotonic)
+    _same: bool = True
+
+    def __call__(self) -> bool:
+        if self._same and time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            with suppress(OSError):  # no scheduler: the wait for blocks will tell
+                self._same = self.first == frozenset(addresses(self.client, self.resources))
+        return self._same
 
 
 class _Watch:

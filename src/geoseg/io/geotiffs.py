@@ -38,7 +38,7 @@ class RasterSpec:
     tags: tuple[tuple[str, str], ...] = ()
     """Dataset metadata."""
     quick: bool = False
-    """DEFLATE at its quickest (a fifth of the time, an eighth more bytes): for a file that is read
+    """DEFLATE at its quickest (a fifth of the time, a ninth more bytes): for a file that is read
     once."""
 
 
