@@ -77,7 +77,7 @@ def load_predictor(
 def forget_predictors() -> None:
     """Let go of the networks of this process, and give a GPU's memory back."""
     _load.cache_clear()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
