@@ -20,9 +20,11 @@ if "PREFECT_API_URL" not in os.environ:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
-from prefect import flow
+from prefect import State, flow
 
+from flows import orders
 from flows.feedback import publish_products
+from flows.orders import OrderNumber, Service
 from flows.steps import (
     Config,
     Output,
@@ -98,11 +100,26 @@ def describe(place: Place) -> dict[str, Any]:
 
 
 @flow(name="crop-map", description=__doc__)
-def crop_map(config: Config, output: Output = "", scheduler: Scheduler = "") -> Any:
+def crop_map(
+    config: Config,
+    output: Output = "",
+    scheduler: Scheduler = "",
+    service: Service = "",
+    order: OrderNumber = 0,
+) -> Any:
     """Make a crop-type map. What the parameters mean stands in ``flows.steps``."""
     place = (config, output)
     scheduler = scheduler_or_default(scheduler)
-    calls: list[StepCall] = [
+    if not order:
+        made = _make(place, scheduler)
+        calls = [*made, (report, (place,)), (describe, (place,))]
+        return in_turn(place, calls, "map, polygons and report are written")
+    return _make_for(orders.job(service, order), place, scheduler)
+
+
+def _make(place: Place, scheduler: str) -> list[StepCall]:
+    """The steps to a map that can be judged."""
+    return [
         (select, (place, scheduler)),
         (train, (place,)),
         (predict, (place, scheduler)),
@@ -110,10 +127,20 @@ def crop_map(config: Config, output: Output = "", scheduler: Scheduler = "") -> 
         (vectorize, (place,)),
         (parcels, (place,)),
         (evaluate, (place,)),
+    ]
+
+
+def _make_for(job: orders.Job, place: Place, scheduler: str) -> State[Any]:
+    """The map of an order: from fetched imagery to what is published."""
+    calls: list[StepCall] = [
+        (orders.fetch, (job,)),
+        *_make(place, scheduler),
+        (orders.gates, (place, job)),
         (report, (place,)),
         (describe, (place,)),
+        (orders.publish, (place, job)),
     ]
-    return in_turn(calls, "map, polygons and report are written")
+    return orders.on_duty(job, lambda: in_turn(place, calls, "the map is published"))
 
 
 def main(config: str, output: str = "", scheduler: str = "") -> int:

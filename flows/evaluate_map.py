@@ -20,4 +20,4 @@ def evaluate_map(config: Config, output: Output = "") -> Any:
     place = (config, output)
     # The item holds the report's checksum.
     calls = [(evaluate, (place,)), (report, (place,)), (describe, (place,))]
-    return in_turn(calls, "the map is scored")
+    return in_turn(place, calls, "the map is scored")

@@ -73,7 +73,7 @@ def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]
             try:
                 return function(*arguments)
             except GeosegError as error:
-                return Failed(message=str(error), data={"exit_code": error.exit_code})
+                return mistake(error)
 
         prefect_task = task(run, name=name)
 
@@ -83,6 +83,11 @@ def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]
         return call
 
     return decorate
+
+
+def mistake(error: GeosegError) -> State[Any]:
+    """A failed state that says what a user can do, and what a program can."""
+    return Failed(message=str(error), data={"exit_code": error.exit_code, "passing": error.passing})
 
 
 def open_run(place: Place) -> Any:
@@ -98,8 +103,19 @@ def scheduler_or_default(scheduler: str) -> str:
     return scheduler or os.environ.get("GEOSEG_SCHEDULER", "")
 
 
-def in_turn(calls: Sequence[StepCall], done: str) -> State[Any]:
-    """The steps one after the other, to the first that fails; ``done`` is said where none does."""
+def in_turn(place: Place, calls: Sequence[StepCall], done: str) -> State[Any]:
+    """The steps one after the other, to the first that fails; ``done`` is said where none does.
+
+    Nobody else may work in the place's folder meanwhile.
+    """
+    try:
+        with open_run(place).alone():
+            return _in_turn(calls, done)
+    except GeosegError as error:  # the config cannot be read, or another run works in the folder
+        return mistake(error)
+
+
+def _in_turn(calls: Sequence[StepCall], done: str) -> State[Any]:
     for call, arguments in calls:
         state = call(*arguments)
         if not state.is_completed():

@@ -20,4 +20,4 @@ def train_model(config: Config, output: Output = "") -> Any:
     A training that is finished for the same input is not done again.
     """
     place = (config, output)
-    return in_turn([(select, (place, "")), (train, (place,))], "the model is trained")
+    return in_turn(place, [(select, (place, "")), (train, (place,))], "the model is trained")
