@@ -1,8 +1,9 @@
 """The command line: parse, call one function, print what was produced.
 
-Exit codes: 0 done; 2 a mistake in the input, explained in one message; 3 blocks that failed for
-good; 1 anything else, which is a bug and shows its traceback. Heavy imports wait inside the
-commands, so that ``--help`` is quick.
+Exit codes: 0 done; 2 a mistake in the input, or something that is not there (a disk, a cluster, a
+server), explained in one message; 3 blocks that failed for good; 4 a map that was made and did not
+pass its checks; 1 anything else, which is a bug and shows its traceback. Heavy imports wait inside
+the commands, so that ``--help`` is quick.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from geoseg.config.cluster import address_problem
 from geoseg.engine import local, named
 from geoseg.engine.capacity import await_worker
 from geoseg.engine.tls import refusal, security
-from geoseg.errors import ConfigError
+from geoseg.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -121,8 +121,8 @@ def check(settings: ClusterSettings) -> None:
 def connect(settings: ClusterSettings) -> Iterator[Client]:
     """A client of the cluster, with at least one worker; closed (and what it started, stopped).
 
-    Raises ``ConfigError`` for what ``check`` finds, and where no scheduler answers, no worker
-    comes, or none offers what a block needs.
+    Raises ``ConfigError`` for what ``check`` finds, and where no worker offers what a block needs;
+    ``ClusterError`` where no scheduler answers, or no worker comes.
     """
     _silence()
     check(settings)
@@ -163,7 +163,7 @@ def _client_at(address: str, settings: ClusterSettings) -> Client:
                 f"({reason}); it must speak TLS ('dask scheduler --protocol tls'), and both sides "
                 "need certificates of the authority in 'ca_file'"
             ) from None
-        raise ConfigError(
+        raise ClusterError(
             f"cluster.address: no Dask scheduler answers at {address} ({error}); start one with "
             "'dask scheduler', give 'cluster.tls' where it wants certificates, or leave the key "
             "out to use this machine"
