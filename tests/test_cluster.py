@@ -27,7 +27,7 @@ from geoseg.engine import capacity as capacity_module
 from geoseg.engine import cluster, local, named
 from geoseg.engine.capacity import Capacity, capacity
 from geoseg.engine.cluster import ClusterSettings, check, connect
-from geoseg.errors import ConfigError
+from geoseg.errors import ClusterError, ConfigError
 from geoseg.io.configs import parse
 
 LOCAL_CLUSTER = "distributed.LocalCluster"
@@ -327,7 +327,9 @@ def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
     with (
         _scheduler(tmp_path) as address,
-        pytest.raises(ConfigError, match=r"no worker for 0\.5 s; start one with 'dask worker tcp:"),
+        pytest.raises(
+            ClusterError, match=r"no worker for 0\.5 s; start one with 'dask worker tcp:"
+        ),
         connect(ClusterSettings(address=address)),
     ):
         pass
@@ -336,7 +338,7 @@ def test_a_scheduler_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     settings = ClusterSettings(address="tcp://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"no Dask scheduler answers"), connect(settings):
+    with pytest.raises(ClusterError, match=r"no Dask scheduler answers"), connect(settings):
         pass
 
 
@@ -446,7 +448,7 @@ def test_tls_refuses_who_has_no_certificate(
         pass
     tcp = encrypted.replace("tls://", "tcp://")
     message = r"no Dask scheduler answers at tcp://.*'cluster\.tls' where it wants certificates"
-    with pytest.raises(ConfigError, match=message), connect(ClusterSettings(address=tcp)):
+    with pytest.raises(ClusterError, match=message), connect(ClusterSettings(address=tcp)):
         pass
 
 
@@ -592,7 +594,7 @@ def test_no_worker_of_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
         class_path=LOCAL_CLUSTER, workers=0, options={**SMALL, "n_workers": 0}
     )
     message = r"has had no worker for 0\.2 s.*jobs or pods"
-    with pytest.raises(ConfigError, match=message), connect(settings):
+    with pytest.raises(ClusterError, match=message), connect(settings):
         pass
 
 

@@ -1,8 +1,9 @@
 """The command line: parse, call one function, print what was produced.
 
-Exit codes: 0 done; 2 a mistake in the input, explained in one message; 3 blocks that failed for
-good; 1 anything else, which is a bug and shows its traceback. Heavy imports wait inside the
-commands, so that ``--help`` is quick.
+Exit codes: 0 done; 2 a mistake in the input, or something that is not there (a disk, a cluster, a
+server), explained in one message; 3 blocks that failed for good; 4 a map that was made and did not
+pass its checks; 1 anything else, which is a bug and shows its traceback. Heavy imports wait inside
+the commands, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import __version__
+from geoseg.commands.certificates import register as register_certificates
 from geoseg.commands.parcels import register as register_parcels
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
@@ -102,8 +104,9 @@ def train(config: Config, output: Output = None) -> None:
     run = _open(config, output)
     from geoseg.operations import selection, steps  # noqa: PLC0415
 
-    selection.select_scenes(run)
-    typer.echo(f"model: {steps.train_model(run)['bundle']}")
+    with run.alone():
+        selection.select_scenes(run)
+        typer.echo(f"model: {steps.train_model(run)['bundle']}")
 
 
 @app.command(
@@ -124,9 +127,10 @@ def predict(
     run = _open(config, output)
     from geoseg.operations import mapping, selection  # noqa: PLC0415
 
-    selection.select_scenes(run, scheduler)
-    mapping.predict_blocks(run, None if scheduler else workers, scheduler)
-    mapping.finish_map(run)
+    with run.alone():
+        selection.select_scenes(run, scheduler)
+        mapping.predict_blocks(run, None if scheduler else workers, scheduler)
+        mapping.finish_map(run)
     typer.echo(f"map: {run.folder.class_map}\nconfidence: {run.folder.confidence}")
 
 
@@ -231,6 +235,7 @@ def run(
 
 
 register_parcels(app)
+register_certificates(app)
 
 
 def _open(config: Path, output: Path | None) -> Run:

@@ -12,10 +12,18 @@ class GeosegError(Exception):
     """Base of every error a user can mend. Never raised itself."""
 
     exit_code = 2
+    passing: bool = False
+    """Whether the same command may succeed later with nothing mended in the config: disks are freed
+    and servers come back, but no wait corrects a key. What runs unattended tries again on this alone."""
 
 
 class ConfigError(GeosegError):
     """A config file is missing, is not YAML, or has a wrong key or value."""
+
+
+class ConfinedError(GeosegError):
+    """A path or an address is not one of those that may be opened: outside the allowed folders or
+    hosts, or of a kind that leads elsewhere."""
 
 
 class RasterError(GeosegError):
@@ -57,8 +65,41 @@ class MemoryLimitError(GeosegError):
 class OutputError(GeosegError):
     """A result cannot be written: no space, no permission, or the place is taken."""
 
+    passing = True
+
+
+class BusyError(GeosegError):
+    """Another run works in that folder at this moment."""
+
+    passing = True
+
+
+class ClusterError(GeosegError):
+    """Dask does not serve: no scheduler answers, no worker comes, or what was there went away."""
+
+    passing = True
+
+
+class RemoteError(GeosegError):
+    """A server or an object store does not answer, or does not send the whole file."""
+
+    passing = True
+
+
+class LedgerError(GeosegError):
+    """The database of sightings and orders does not answer."""
+
+    passing = True
+
 
 class BlockError(GeosegError):
     """A block failed for good; the others are finished and kept."""
 
     exit_code = 3
+    passing = True
+
+
+class GateError(GeosegError):
+    """A finished map does not pass its checks: it is kept apart, and not published."""
+
+    exit_code = 4

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def _expand(text: object) -> object:
+def expand(text: object) -> object:
     """Replace ``${NAME}`` by the environment variable; ValueError where it is not set."""
     if not isinstance(text, str):
         return text
@@ -27,7 +27,7 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(base / path))
 
 
-FilePath = Annotated[Path, BeforeValidator(_expand), AfterValidator(_resolve)]
+FilePath = Annotated[Path, BeforeValidator(expand), AfterValidator(_resolve)]
 """A path: ``${NAME}`` is the environment's, anything relative starts at the config file's folder."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import ConfigError
+from geoseg.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -45,14 +45,14 @@ def await_worker(
 ) -> None:
     """Wait for a worker that a block can go to: for want of one, Dask would wait without end.
 
-    Raises ``ConfigError`` where none comes in ``seconds`` (``remedy`` says what to do), or where
-    those that are there do not offer ``resources``.
+    Raises ``ClusterError`` where none comes in ``seconds`` (``remedy`` says what to do), and
+    ``ConfigError`` where those that are there do not offer ``resources``.
     """
     place = str(client.scheduler.address) if client.scheduler else "?"
     try:
         client.wait_for_workers(1, timeout=seconds)
     except TimeoutError:
-        raise ConfigError(
+        raise ClusterError(
             f"cluster: the scheduler at {place} has had no worker for {seconds} s; {remedy}"
         ) from None
     deadline = time.monotonic() + RESOURCE_SECONDS

@@ -12,8 +12,8 @@ from geoseg.config import ClusterConfig, TlsConfig
 from geoseg.config.cluster import address_problem
 from geoseg.engine import local, named
 from geoseg.engine.capacity import await_worker
-from geoseg.engine.tls import refusal, security
-from geoseg.errors import ConfigError
+from geoseg.engine.tls import of_environment, refusal, security
+from geoseg.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -67,7 +67,8 @@ class ClusterSettings:
             class_path=class_path if asked != 0 else None,
             options=config.options if class_path else {},
             resources=config.resources,
-            tls=config.tls,
+            # The environment tells of the scheduler that an operator runs, so of a running one alone.
+            tls=config.tls or (of_environment() if (address or "").startswith("tls://") else None),
         )
 
     @property
@@ -110,7 +111,8 @@ def check(settings: ClusterSettings) -> None:
     if address.startswith("tls://") and not made.get_tls_config_for_role("client")["cert"]:
         raise ConfigError(
             f"cluster.address: {address} is encrypted and there are no certificates; give "
-            "'cluster.tls' with ca_file, cert and key"
+            "'cluster.tls' with ca_file, cert and key, or set GEOSEG_TLS_CA, GEOSEG_TLS_CERT and "
+            "GEOSEG_TLS_KEY"
         )
     if settings.class_path:
         found = named.find_class(settings.class_path)
@@ -121,8 +123,8 @@ def check(settings: ClusterSettings) -> None:
 def connect(settings: ClusterSettings) -> Iterator[Client]:
     """A client of the cluster, with at least one worker; closed (and what it started, stopped).
 
-    Raises ``ConfigError`` for what ``check`` finds, and where no scheduler answers, no worker
-    comes, or none offers what a block needs.
+    Raises ``ConfigError`` for what ``check`` finds, and where no worker offers what a block needs;
+    ``ClusterError`` where no scheduler answers, or no worker comes.
     """
     _silence()
     check(settings)
@@ -163,7 +165,7 @@ def _client_at(address: str, settings: ClusterSettings) -> Client:
                 f"({reason}); it must speak TLS ('dask scheduler --protocol tls'), and both sides "
                 "need certificates of the authority in 'ca_file'"
             ) from None
-        raise ConfigError(
+        raise ClusterError(
             f"cluster.address: no Dask scheduler answers at {address} ({error}); start one with "
             "'dask scheduler', give 'cluster.tls' where it wants certificates, or leave the key "
             "out to use this machine"

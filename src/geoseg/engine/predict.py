@@ -10,7 +10,14 @@ from geoseg.engine.block import Receipt, attempt_block, read_receipt
 from geoseg.engine.crew import Crew
 from geoseg.engine.job import Job
 from geoseg.engine.routes import Routes
-from geoseg.errors import BlockError, ChangedInputError, GeosegError, ModelError, OutputError
+from geoseg.errors import (
+    BlockError,
+    ChangedInputError,
+    ClusterError,
+    GeosegError,
+    ModelError,
+    OutputError,
+)
 from geoseg.feedback import Progress, Step
 from geoseg.io import files
 from geoseg.tiling import Block
@@ -42,7 +49,7 @@ def predict(job: Job, crew: Crew, tries: int, progress: Progress) -> Outcome:
     A block that fails, or whose worker dies, is tried ``tries`` times in all, the last time with no
     other block beside it; the others are finished and then the error names it. A mistake in the
     input (``GeosegError``) is not tried again, and one that every block would meet ends the run at
-    once. Raises ``BlockError`` or the mistake.
+    once. Raises ``BlockError``, the mistake, or ``ClusterError`` where the workers are gone.
     """
     files.remove_torn(job.folder)
     receipts = {r.id: r.pixels for r in (read_receipt(job, b) for b in job.plan) if r}
@@ -117,7 +124,7 @@ class _Window:
 
     def _give_up(self, lost: str) -> None:
         block = next(iter(self.sent.values())).block
-        raise BlockError(
+        raise ClusterError(
             f"{lost} while {block.id} was predicted; start it again and run the same command: "
             "finished blocks are kept"
         )

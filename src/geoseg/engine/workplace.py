@@ -1,12 +1,18 @@
-"""What a process keeps between the blocks of a job: open files, the networks, and who may use them."""
+"""What a process keeps between the blocks of its jobs: open files, networks, and who may use them.
+
+A worker may serve several runs at once, block by block: each job has a workplace, and all share the
+process's cores.
+"""
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from pathlib import Path
-from threading import BoundedSemaphore, Event, Lock
+from threading import BoundedSemaphore, Event, Lock, Thread
 
 import torch
 
@@ -18,9 +24,17 @@ from geoseg.imagery.cube import Cube, read_cube
 from geoseg.imagery.scenes import Scene
 from geoseg.io import gdal
 from geoseg.io.open_rasters import OpenRasters
+from geoseg.model.predictor import forget_predictors
 
 GPU_LANES = 2
 """Blocks on a GPU at once: while one's result is fetched, the other computes."""
+
+KEPT = 4
+"""Jobs whose files stay open at once."""
+
+IDLE_SECONDS = 120.0
+"""After so long without a block a process lets go of files, networks and the GPU's memory: a run that
+was cancelled says no goodbye."""
 
 
 def lanes_on(device: str, lanes: int) -> int:
@@ -42,10 +56,10 @@ class Workplace:
     stopped: Event = field(default_factory=Event)
     """Set when the run is broken off: a block may take long, and the process waits for its threads."""
 
-    @cached_property
+    @property
     def lane(self) -> BoundedSemaphore:
-        """To be held while a network computes."""
-        return BoundedSemaphore(lanes_on(self.job.pixels.device, self.lanes))
+        """To be held while a network computes, of whichever job."""
+        return _lane(lanes_on(self.job.pixels.device, self.lanes))
 
     @property
     def ensemble(self) -> Ensemble:
@@ -65,32 +79,70 @@ class Workplace:
             require_same_inputs(self.job)
 
 
-_open: dict[Path, Workplace] = {}
+@cache
+def _lane(lanes: int) -> BoundedSemaphore:
+    return BoundedSemaphore(lanes)
+
+
+_open: OrderedDict[Path, Workplace] = OrderedDict()
 _opening = Lock()
+_used = 0.0
+_watched = False
 
 
 def workplace(job_file: Path, lanes: int) -> Workplace:
-    """The workplace of a job in this process; the one of an earlier job is closed."""
+    """The workplace of a job in this process; that of the job unused for longest may be closed."""
+    global _used  # noqa: PLW0603
     with _opening:
+        _used = time.monotonic()
         if job_file not in _open:
-            close()
-            # One thread per network, whoever set more before: kernels may sum in another order with
-            # more, and networks side by side would fight for the cores.
-            torch.set_num_threads(1)
-            job, scenes = open_job(job_file)
-            gdal.use_cache(job.cache)
-            networks = aside(Ensemble.load, job.ensemble)
-            _open[job_file] = Workplace(job, scenes, networks, lanes)
+            _open[job_file] = _prepare(job_file, lanes)
+            _watch()
+            if len(_open) > KEPT:
+                _open.popitem(last=False)[1].rasters.close()
+        _open.move_to_end(job_file)
         return _open[job_file]
 
 
+def _prepare(job_file: Path, lanes: int) -> Workplace:
+    # One thread per network, whoever set more before: kernels may sum in another order with
+    # more, and networks side by side would fight for the cores.
+    torch.set_num_threads(1)
+    job, scenes = open_job(job_file)
+    gdal.use_cache(max([job.cache, *(place.job.cache for place in _open.values())]))
+    return Workplace(job, scenes, aside(Ensemble.load, job.ensemble), lanes)
+
+
+def _watch() -> None:
+    """Have a thread that closes everything once there was no block for a while."""
+    global _watched  # noqa: PLW0603
+    if not _watched:
+        _watched = True
+        Thread(target=_close_when_idle, name="idle", daemon=True).start()
+
+
+def _close_when_idle() -> None:
+    global _watched  # noqa: PLW0603
+    while True:
+        rest = _used + IDLE_SECONDS - time.monotonic()
+        if rest > 0:
+            time.sleep(rest)
+            continue
+        with _opening:
+            if time.monotonic() - _used >= IDLE_SECONDS:
+                close()
+                forget_predictors()
+                _watched = False
+                return
+
+
 def stop() -> None:
-    """Let the threads of the last job end at their next patch: nobody waits for their blocks."""
+    """Let the threads of all jobs end at their next patch: nobody waits for their blocks."""
     while _open:
         _open.popitem()[1].stopped.set()
 
 
 def close() -> None:
-    """Close the files of the last job."""
+    """Close the files of all jobs; a block under way opens them again."""
     while _open:
         _open.popitem()[1].rasters.close()

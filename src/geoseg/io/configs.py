@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from geoseg.config import RunConfig
-from geoseg.config.base import FilePath
+from geoseg.config.base import FilePath, Section
+from geoseg.config.service import ServiceConfig
 from geoseg.errors import ConfigError
 from geoseg.io import legends
 from geoseg.io.plain_yaml import Loader
@@ -20,8 +21,21 @@ from geoseg.io.plain_yaml import Loader
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
 
 
+_Kind = TypeVar("_Kind", bound=Section)
+
+
 def load(path: Path) -> RunConfig:
     """The checked config in a YAML file; ``ConfigError`` where it is missing or wrong."""
+    return parse(_content(path), path.resolve().parent, str(path))
+
+
+def load_service(path: Path) -> ServiceConfig:
+    """The checked service file; ``ConfigError`` where it is missing or wrong."""
+    return _checked(ServiceConfig, _content(path), path.resolve().parent, str(path))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; ``ConfigError`` where there is none."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
@@ -36,7 +50,7 @@ def load(path: Path) -> RunConfig:
         raise ConfigError(f"{path} {kind}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a config is a mapping of keys, not {type(content).__name__}")
-    return parse(content, path.resolve().parent, str(path))
+    return content
 
 
 def parse(content: Mapping[str, Any], base: Path, source: str) -> RunConfig:
@@ -45,11 +59,14 @@ def parse(content: Mapping[str, Any], base: Path, source: str) -> RunConfig:
     ``base`` is the folder that relative paths start from, ``source`` the file's name for messages.
     Raises ``ConfigError`` with one line per wrong key.
     """
+    return _checked(RunConfig, _with_legend(content, base), base, source)
+
+
+def _checked(kind: type[_Kind], content: Mapping[str, Any], base: Path, source: str) -> _Kind:
     try:
-        whole = _with_legend(content, base)
-        return RunConfig.model_validate(whole, context={"base": base})
+        return kind.model_validate(content, context={"base": base})
     except ValidationError as error:
-        lines = [_line(problem) for problem in _merged(error)]
+        lines = [_line(problem, kind) for problem in _merged(error)]
         raise ConfigError(f"{source}: " + "\n  ".join(lines)) from None
 
 
@@ -85,11 +102,11 @@ def _fields(section: type[BaseModel]) -> dict[str, Any]:
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
-def _line(problem: Mapping[str, Any]) -> str:
+def _line(problem: Mapping[str, Any], kind: type[Section]) -> str:
     """One problem as ``key: what, value, remedy``."""
     where = ".".join(str(part) for part in problem["loc"]) or "the file"
     if problem["type"] == "extra_forbidden":
-        known = sorted(_keys_at(problem["loc"][:-1]))
+        known = sorted(_keys_at(problem["loc"][:-1], kind))
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
@@ -100,18 +117,20 @@ def _line(problem: Mapping[str, Any]) -> str:
     return f"{where}: {text}" + ("" if isinstance(value, dict) else f" (got {value!r})")
 
 
-def _keys_at(location: tuple[str | int, ...]) -> Iterator[str]:
-    """The keys that the section at ``location`` knows."""
-    section: type[BaseModel] | None = RunConfig
+def _keys_at(location: tuple[str | int, ...], kind: type[Section]) -> Iterator[str]:
+    """The keys that the section at ``location`` of a config of that kind knows."""
+    section: type[BaseModel] | None = kind
     for part in location:
-        if section and isinstance(part, str):
+        # What is no field is a name that the file gives, in a mapping of sections.
+        if section and part in _fields(section):
             section = _section_of(_fields(section)[part].annotation)
     if section:
         yield from _fields(section)
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section class inside a field's annotation (``X``, ``X | None`` or ``tuple[X, ...]``)."""
+    """The section class inside a field's annotation (``X``, ``X | None``, ``tuple[X, ...]``,
+    ``dict[str, X]``)."""
     for candidate in (annotation, *getattr(annotation, "__args__", ())):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate

@@ -74,6 +74,13 @@ def load_predictor(
     return card, Predictor(network, card.network.stride, precision, torch.device(device), flips)
 
 
+def forget_predictors() -> None:
+    """Let go of the networks of this process, and give a GPU's memory back."""
+    _load.cache_clear()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 @lru_cache(maxsize=8)
 def _load(folder: Path, bundle_sha256: str, device: str) -> tuple[ModelCard, nn.Module]:
     """The checksum is part of the cache's key: a retrained model in the same folder is another."""
