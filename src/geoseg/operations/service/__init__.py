@@ -1,0 +1,1 @@
+"""What runs unattended: from new imagery to published maps."""
