@@ -18,6 +18,7 @@ import typer
 from geoseg import __version__
 from geoseg.commands.certificates import register as register_certificates
 from geoseg.commands.parcels import register as register_parcels
+from geoseg.commands.publish import register as register_publish
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
 
@@ -236,6 +237,7 @@ def run(
 
 register_parcels(app)
 register_certificates(app)
+register_publish(app)
 
 
 def _open(config: Path, output: Path | None) -> Run:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from geoseg.config import RunConfig
 from geoseg.config.base import FilePath, Section
-from geoseg.config.service import ServiceConfig
+from geoseg.config.service import GatesConfig, ServiceConfig
 from geoseg.errors import ConfigError
 from geoseg.io import legends
 from geoseg.io.plain_yaml import Loader
@@ -32,6 +32,11 @@ def load(path: Path) -> RunConfig:
 def load_service(path: Path) -> ServiceConfig:
     """The checked service file; ``ConfigError`` where it is missing or wrong."""
     return _checked(ServiceConfig, _content(path), path.resolve().parent, str(path))
+
+
+def load_gates(path: Path) -> GatesConfig:
+    """The checked gates in a YAML file of their own; ``ConfigError`` where it is missing or wrong."""
+    return _checked(GatesConfig, _content(path), path.resolve().parent, str(path))
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from geoseg import __version__
 from geoseg.model.bundle import CARD, WEIGHTS, ModelCard, load_card
+from geoseg.operations.quality import recorded_gates
 from geoseg.operations.run import Record, Run
 from geoseg.product.stac import Description, Network, Product, write_item
 
@@ -63,8 +64,9 @@ def _products(run: Run) -> Iterator[Product]:
         "report": folder.report,
         "report_md": folder.report.with_suffix(".md"),
         "report_json": folder.report.with_suffix(".json"),
-        "gates": folder.gates,
     }
+    if recorded_gates(run):
+        others["gates"] = folder.gates
     for number, bundle in enumerate(run.bundles, 1):
         key = "model" if number == 1 else f"model_{number}"
         others |= {key: bundle / WEIGHTS, f"{key}_card": bundle / CARD}

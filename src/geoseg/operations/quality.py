@@ -47,6 +47,15 @@ def completeness(predicted: Record, pixels_mapped: int) -> Completeness:
     return Completeness(planned - missing, planned, int(predicted["pixels"]), pixels_mapped)
 
 
+def recorded_gates(run: Run) -> list[Record]:
+    """What the quality gates said of the run's map; empty where they were not asked about this one."""
+    record = run.recorded("gates")
+    if record.get("run_id") != run.recorded("stitch").get("run_id"):
+        return []
+    found: list[Record] = record.get("gates") or []
+    return found
+
+
 def map_quality(run: Run, pixels_mapped: int) -> Record:
     """``seam`` and ``completeness`` of the run's map; empty where no prediction is on record.
 

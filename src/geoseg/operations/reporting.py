@@ -13,7 +13,7 @@ from geoseg import __version__
 from geoseg.imagery.clear import Clear, clear_shares
 from geoseg.model.bundle import identify, load_card
 from geoseg.operations.preview import headline
-from geoseg.operations.quality import map_quality
+from geoseg.operations.quality import map_quality, recorded_gates
 from geoseg.operations.run import Record, Run
 from geoseg.product.areas import area_table
 from geoseg.product.certainty import Certainty, certainty
@@ -84,6 +84,7 @@ def _content(run: Run, found: Record, sure: Certainty) -> Record:
         "nodata_pixels": grid.window.size - sum(row["pixels"] for row in found["areas"]),
         "confidence": asdict(sure),
         "quality": found["quality"],
+        "gates": recorded_gates(run),
         "polygons": vectors.get("polygons"),
         "vectors": vectors.get("classes") or [],
         "parcels": run.recorded("parcels").get("parcels"),

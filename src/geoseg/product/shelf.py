@@ -16,7 +16,7 @@ import pystac
 
 from geoseg.errors import ConfigError, OutputError
 
-CATALOG, COLLECTION, ITEM = "catalog.json", "collection.json", "item.json"
+CATALOG, COLLECTION = "catalog.json", "collection.json"
 
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
@@ -59,6 +59,8 @@ class Version:
     name: str
     folder: str
     """In the area's folder; the name, unless something else had taken that."""
+    item: str
+    """File name of its item there."""
     season: str
     sequence: int
     published: str
@@ -70,6 +72,11 @@ class Version:
     bbox: tuple[float, ...] | None
     period: tuple[str, str]
     """First and last moment of its images."""
+
+    @property
+    def key(self) -> str:
+        """Of its item, from the area's folder."""
+        return f"{self.folder}/{self.item}"
 
     @property
     def order(self) -> tuple[str, int, str]:
@@ -202,15 +209,16 @@ def with_area(catalog: Mapping[str, Any], area: str) -> dict[str, Any]:
 
 
 def _link(rel: str, href: str) -> dict[str, Any]:
-    kind = "application/geo+json" if href.endswith(ITEM) else "application/json"
-    return {"rel": rel, "href": href, "type": kind}
+    return {"rel": rel, "href": href, "type": "application/json"}
 
 
 def _item_link(rel: str, shelf: Shelf, version: Version) -> dict[str, Any]:
     """All that is known of a version, so that no item is read to change a collection."""
     newest = shelf.newest(version.season)
     return {
-        **_link(rel, f"./{version.folder}/{ITEM}"),
+        "rel": rel,
+        "href": f"./{version.folder}/{version.item}",
+        "type": "application/geo+json",
         "title": f"{shelf.area} {version.name}",
         "version": version.name,
         "deprecated": version != newest,
@@ -226,9 +234,11 @@ def _item_link(rel: str, shelf: Shelf, version: Version) -> dict[str, Any]:
 
 def _version(link: Mapping[str, Any]) -> Version:
     bbox, period = link["geoseg:bbox"], link["geoseg:period"]
+    folder, _, item = link["href"].removeprefix("./").partition("/")
     return Version(
         name=link["version"],
-        folder=link["href"].removeprefix("./").removesuffix(f"/{ITEM}"),
+        folder=folder,
+        item=item,
         season=link["geoseg:season"],
         sequence=int(link["geoseg:sequence"]),
         published=link["geoseg:published"],

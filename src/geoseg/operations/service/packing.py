@@ -12,7 +12,7 @@ from geoseg.errors import OutputError
 from geoseg.io import files
 from geoseg.io.objects import Sum
 from geoseg.operations.run import Record, Run
-from geoseg.product.shelf import CATALOG, COLLECTION, ITEM, Placement
+from geoseg.product.shelf import CATALOG, COLLECTION, Placement
 
 VERSION = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
 
@@ -64,8 +64,9 @@ def pack(run: Run, place: Placement) -> Package:
     config = _config(run, scratch)
     products = [_file(key, asset, run.folder.root) for key, asset in described["assets"].items()]
     item = _item(described, place, [*products, config])
-    files.write_json(scratch / ITEM, item)
-    written = File(ITEM, scratch / ITEM, sum_of(scratch / ITEM), "application/geo+json")
+    path = scratch / run.folder.item.name
+    files.write_json(path, item)
+    written = File(path.name, path, sum_of(path), "application/geo+json")
     return Package((*products, config, written), item)
 
 
@@ -95,7 +96,7 @@ def _file(key: str, asset: Mapping[str, Any], root: Path) -> File:
 def _config(run: Run, folder: Path) -> File:
     """The run's settings. Where it was computed moves no pixel and may name what is secret."""
     content = run.config.model_dump(mode="json", exclude_defaults=True, exclude={"cluster"})
-    path = folder / "config.json"
+    path = folder / f"{run.config.name}_config.json"
     files.write_json(path, content)
     return File(path.name, path, sum_of(path), _JSON)
 

@@ -30,7 +30,7 @@ from geoseg.operations.run import Record, Run
 from geoseg.operations.service import retention
 from geoseg.operations.service.packing import Package, pack
 from geoseg.product import shelf as shelves
-from geoseg.product.shelf import CATALOG, COLLECTION, ITEM, Placement, Shelf, Version, moment
+from geoseg.product.shelf import CATALOG, COLLECTION, Placement, Shelf, Version, moment
 
 MANIFEST = retention.MANIFEST
 TRIES = 60
@@ -80,7 +80,7 @@ def publish_map(run: Run, place: Placement, config: PublishConfig, progress: Pro
         record["published"] = listed is not None
         record["collection"] = outlet.store.url(outlet.collection)
         if listed:
-            record["item"] = outlet.store.url(f"{place.area}/{listed.folder}/{ITEM}")
+            record["item"] = outlet.store.url(f"{place.area}/{listed.key}")
         _name_area(outlet)
         record["removed"] = retention.remove_due(outlet.store, outlet.shelf(), _now())
     return record
@@ -196,6 +196,7 @@ def _version(place: Placement, folder: str, package: Package | None) -> Version:
     return Version(
         name=place.version,
         folder=folder,
+        item=package.files[-1].name if package else "",
         season=place.season,
         sequence=place.sequence,
         published=moment(_now()),

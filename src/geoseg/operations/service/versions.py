@@ -10,12 +10,14 @@ from typing import Any
 
 from geoseg.config.service import PublishConfig
 from geoseg.errors import OutputError
+from geoseg.feedback import Progress
 from geoseg.io import files
 from geoseg.io.objects import Store, Sum, check_key, open_store
 from geoseg.io.stored_folders import FolderStore
+from geoseg.operations.run import Record
 from geoseg.operations.service.packing import known_sum
 from geoseg.operations.service.publish import read_shelf
-from geoseg.product.shelf import CATALOG, ITEM, Shelf, Version, areas
+from geoseg.product.shelf import CATALOG, Shelf, Version, areas
 
 
 def published(store: Store, area: str | None = None) -> list[Shelf]:
@@ -35,10 +37,37 @@ def published(store: Store, area: str | None = None) -> list[Shelf]:
     return [read_shelf(store, name) for name in ([area] if area else found)]
 
 
+def table(store: Store, area: str | None, check: bool, progress: Progress) -> list[Record]:
+    """What is published, as rows: ``area``, ``version``, ``season``, ``sequence``, ``published``,
+    ``latest`` (of its season), ``item`` (its address) and ``damaged`` (file to trouble; empty unless
+    ``check``)."""
+    listed = [(shelf, version) for shelf in published(store, area) for version in shelf.versions]
+    with progress.start("versions", len(listed), "versions") as step:
+        rows = []
+        for shelf, version in listed:
+            found = verify(store, shelf.area, version) if check else ()
+            rows.append(_row(store, shelf, version, {key: what for key, what in found if what}))
+            step.advance(note=version.name)
+    return rows
+
+
+def _row(store: Store, shelf: Shelf, version: Version, damaged: dict[str, str]) -> Record:
+    return {
+        "area": shelf.area,
+        "version": version.name,
+        "season": version.season,
+        "sequence": version.sequence,
+        "published": version.published,
+        "latest": version == shelf.newest(version.season),
+        "item": store.url(f"{shelf.area}/{version.key}"),
+        "damaged": damaged,
+    }
+
+
 def verify(store: Store, area: str, version: Version) -> Iterator[tuple[str, str]]:
     """Read every file of a version; yields the key and the trouble of each that is not as its
     checksum says, an empty trouble for the others."""
-    item = f"{area}/{version.folder}/{ITEM}"
+    item = f"{area}/{version.key}"
     trouble = _trouble(store.sum(item), Sum(version.size, version.sha256))
     yield item, trouble
     if trouble:
@@ -59,7 +88,7 @@ def last_published(config: PublishConfig, area: str, season: str, work: Path) ->
     newest = read_shelf(store, area).newest(season)
     if newest is None:
         return None
-    item = f"{area}/{newest.folder}/{ITEM}"
+    item = f"{area}/{newest.key}"
     asset = _item(store, area, newest)["assets"]["class"]
     key = _key(item, asset["href"])
     if isinstance(store, FolderStore):
@@ -72,7 +101,7 @@ def last_published(config: PublishConfig, area: str, season: str, work: Path) ->
 
 
 def _item(store: Store, area: str, version: Version) -> dict[str, Any]:
-    key = f"{area}/{version.folder}/{ITEM}"
+    key = f"{area}/{version.key}"
     found = store.read(key)
     if found is None:
         raise OutputError(f"{store.url(key)} is named by the collection, but it is not there")

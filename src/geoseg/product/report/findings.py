@@ -44,7 +44,7 @@ Finding = tuple[str, str, str]
 def findings(content: Content) -> list[dict[str, str]]:
     """What is off: ``level`` (``warning`` or ``note``), ``about`` and ``text``; warnings first."""
     sources: list[Callable[[Content], Iterator[Finding]]]
-    sources = [_completeness, _seam, _validation, _weak, _confidence, _precision]
+    sources = [_gates, _completeness, _seam, _validation, _weak, _confidence, _precision]
     sources += [_clouds, _gaps, _place, _vectors]
     found = [
         {"level": level, "about": about, "text": text}
@@ -52,6 +52,12 @@ def findings(content: Content) -> list[dict[str, str]]:
         for level, about, text in source(content)
     ]
     return sorted(found, key=lambda item: item["level"] != "warning")
+
+
+def _gates(content: Content) -> Iterator[Finding]:
+    for gate in content.get("gates") or []:
+        if not gate["passed"]:
+            yield "warning", f"Gate: {gate['name']}", f"{gate['why']}."
 
 
 def _completeness(content: Content) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ PURPOSES = (
     (".sld", "style for GeoServer and others"),
     ("report.html", "this page"),
     ("report.md", "the report as plain text (Markdown)"),
+    ("gates.json", "what was checked before publishing, for programs"),
     ("report.json", "the same figures for programs"),
     (".csv", "table"),
     (".json", "STAC item: what a catalogue needs to know of the map"),

@@ -1,4 +1,4 @@
-"""Polygons, parcels and change, arranged for reading: parts that only some runs have.
+"""Gates, polygons, parcels and change, arranged for reading: parts that only some runs have.
 
 Each takes the record of its step as it is, and shows nothing where there is none.
 """
@@ -8,10 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geoseg.product.report.format import words
+from geoseg.product.report.format import NONE, words
 
 TRANSITIONS = 12
 """The largest changes that are told."""
+
+
+def gates_view(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What each gate said: ``name``, ``judged``, ``passed`` and ``why``."""
+    return [
+        {
+            "name": words(row["name"]),
+            "verdict": "failed" if not row["passed"] else "passed" if row["judged"] else NONE,
+            "why": row["why"],
+        }
+        for row in rows
+    ]
 
 
 def vectors_view(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from geoseg.product.report import findings
 from geoseg.product.report.format import NONE, day, moment, part
 from geoseg.product.report.model import card_lines
 from geoseg.product.report.outputs import output_lines
-from geoseg.product.report.products import change_view, parcels_view, vectors_view
+from geoseg.product.report.products import change_view, gates_view, parcels_view, vectors_view
 from geoseg.product.report.scores import comparison, scores_view
 
 PARTS = (
@@ -61,6 +61,7 @@ def view(content: Content) -> dict[str, Any]:
         "vectors": vectors_view(content.get("vectors") or []),
         "parcels": parcels_view(content.get("parcels")),
         "change": change_view(content.get("change")),
+        "gates": gates_view(content.get("gates") or []),
     }
 
 

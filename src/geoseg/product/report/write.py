@@ -44,7 +44,8 @@ def write_report(
     ``created``, ``geoseg``, ``run`` (``fingerprint``), ``grid``, ``outputs`` (paths from the folder),
     ``inputs`` (``id``, ``date``, ``files``, ``clear_share``), ``clear_read``, ``areas`` (as
     ``areas.ClassArea``, with ``p10_confidence`` and ``low_share``), ``nodata_pixels``, ``confidence``
-    (as ``certainty.Certainty``), ``quality`` (``seam``, ``completeness``), ``scores`` (``unseen``,
+    (as ``certainty.Certainty``), ``quality`` (``seam``, ``completeness``), ``gates``
+    (a list: ``name``, ``judged``, ``passed``, ``why``), ``scores`` (``unseen``,
     ``training``), ``baselines``, ``model`` (``id``, ``card``, ``history``), ``plan``, ``seconds``,
     ``versions``, ``config``; and what only some runs have:
     ``polygons`` (their number), ``vectors`` (a list with the areas of each class), ``parcels``,

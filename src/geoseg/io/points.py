@@ -1,0 +1,98 @@
+"""Reading points whose class is known: control of a finished map.
+
+GDAL through pyogrio: any vector format, any CRS. What cannot be used becomes a ``LabelError`` that
+names the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyogrio
+from numpy.typing import NDArray
+
+from geoseg.errors import LabelError
+from geoseg.io.geopackages import FAILURES
+
+_KEY = "'gates.control"
+
+
+@dataclass(frozen=True)
+class Points:
+    """Places with what the file says of each."""
+
+    x: NDArray[np.float64]
+    """In the CRS that was asked for."""
+    y: NDArray[np.float64]
+    values: tuple[Any, ...]
+    """Of the named column; None where it is empty."""
+
+
+def read_points(path: Path, layer: str | None, attribute: str, crs: str) -> Points:
+    """The points of a layer, in the CRS ``crs``; a multipoint counts as its points.
+
+    ``layer`` may be None where the file has one layer with geometry. Raises ``LabelError`` where the
+    file is missing or no vector file, a layer or column is not there, or it holds no point or other
+    geometries, or does not say its CRS.
+    """
+    if not path.exists():
+        raise LabelError(f"{path}: no such file; name the control points in {_KEY}.file'")
+    try:
+        chosen = _layer(path, layer)
+        _check(path, chosen, attribute)
+        table = pyogrio.read_dataframe(path, layer=chosen, columns=[attribute])
+        table = table.to_crs(crs)
+    except FAILURES as error:
+        raise LabelError(
+            f"{path} cannot be read as a vector file: {error}. Control points may be in any format "
+            "GDAL reads; check it with ogrinfo."
+        ) from None
+    return _points(path, table, attribute)
+
+
+def _points(path: Path, table: geopandas.GeoDataFrame, attribute: str) -> Points:
+    table = table[~(table.geometry.isna() | table.geometry.is_empty)]
+    kinds = sorted(set(table.geometry.geom_type) - {"Point", "MultiPoint"})
+    if kinds or table.empty:
+        raise LabelError(
+            f"{path} holds {f'a {kinds[0]}' if kinds else 'no point'}; control is points, of places "
+            "whose crop somebody saw. Of polygons take points inside: ST_PointOnSurface."
+        )
+    table = table.explode(index_parts=False)
+    values = [None if value != value else value for value in table[attribute]]  # noqa: PLR0124
+    return Points(table.geometry.x.to_numpy(), table.geometry.y.to_numpy(), tuple(values))
+
+
+def _layer(path: Path, layer: str | None) -> str:
+    found = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    listed = ", ".join(found) or "none"
+    if layer is not None and layer not in found:
+        raise LabelError(
+            f"{path}: no layer {layer!r} with geometry; {_KEY}.layer' may be: {listed}"
+        )
+    if layer is None and len(found) != 1:
+        raise LabelError(
+            f"{path} has {len(found)} layers with geometry ({listed}), not one; name one in "
+            f"{_KEY}.layer'"
+        )
+    return found[0] if layer is None else layer
+
+
+def _check(path: Path, layer: str, attribute: str) -> None:
+    """Column and CRS are there; ``LabelError`` otherwise."""
+    info = pyogrio.read_info(path, layer=layer)
+    fields = [str(name) for name in info["fields"]]
+    if attribute not in fields:
+        raise LabelError(
+            f"{path}: layer {layer!r} has no column {attribute!r}; it has: "
+            f"{', '.join(fields) or 'none'}. Name the one with the class in {_KEY}.attribute'."
+        )
+    if info["crs"] is None:
+        raise LabelError(
+            f"{path}: layer {layer!r} says no coordinate reference system, so its points cannot be "
+            "laid on the map. Give it the right one, for example with ogr2ogr -a_srs EPSG:32632."
+        )

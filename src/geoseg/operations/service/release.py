@@ -1,0 +1,73 @@
+"""Publishing by hand: gates, the report that tells them, and the next version of a season."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from geoseg.config.service import GatesConfig, PublishConfig
+from geoseg.errors import GateError, OutputError
+from geoseg.io import configs
+from geoseg.io.objects import open_store
+from geoseg.operations.publishing import describe_products
+from geoseg.operations.reporting import write_reports
+from geoseg.operations.run import Run
+from geoseg.operations.service.gates import Verdict, check_gates
+from geoseg.operations.service.publish import publish_map, read_shelf
+from geoseg.operations.service.versions import last_published
+from geoseg.product.shelf import Placement
+
+
+def release(
+    run: Run, area: str, season: str, config: PublishConfig, gates: Path | None
+) -> Iterator[str]:
+    """Check the run's map and publish it; yields what was found and done.
+
+    Raises ``GateError`` where the map fails a gate; ``ConfigError``, ``LabelError``,
+    ``OutputError``, ``RemoteError``.
+    """
+    wanted = configs.load_gates(gates) if gates else GatesConfig()
+    place = next_place(run, area, season, config)
+    previous = last_published(config, area, season, run.folder.work)
+    verdicts = check_gates(run, wanted, previous)
+    write_reports(run)
+    describe_products(run)
+    yield from (f"{verdict.name:<13} {_word(verdict)}: {verdict.why}" for verdict in verdicts)
+    require(verdicts, run)
+    done = publish_map(run, place, config, run.progress)
+    yield f"version: {done['version']}"
+    yield f"item: {done['item']}" if done["published"] else "not published: newer ones are there"
+    yield f"collection: {done['collection']}"
+
+
+def next_place(run: Run, area: str, season: str, config: PublishConfig) -> Placement:
+    """The place after the last version; that of the run's own map where it is published already.
+
+    Raises ``OutputError`` where the run has no map.
+    """
+    made = str(run.recorded("stitch").get("run_id") or "")
+    if not made:
+        raise OutputError(f"{run.folder.class_map} is not there yet; finish it with 'geoseg run'")
+    place = Placement(area, season, 1, made)
+    shelf = read_shelf(open_store(config.destination, config.endpoint), area)
+    own = [v for v in shelf.versions if v.season == season and v.name.endswith(f"-{made[:8]}")]
+    newest = shelf.newest(season)
+    sequence = own[0].sequence if own else newest.sequence + 1 if newest else 1
+    return Placement(place.area, place.season, sequence, made)
+
+
+def require(verdicts: tuple[Verdict, ...], run: Run) -> None:
+    """Raise ``GateError`` unless the map passed every gate."""
+    failed = [f"  {verdict.name}: {verdict.why}" for verdict in verdicts if not verdict.passed]
+    if failed:
+        raise GateError(
+            f"{run.folder.class_map} is not published, for it fails {len(failed)} of "
+            f"{len(verdicts)} gates:\n"
+            + "\n".join(failed)
+            + f"\nThe map is kept; {run.folder.report} "
+            "has the details. Mend its input, or set other limits in the gates."
+        )
+
+
+def _word(verdict: Verdict) -> str:
+    return "FAILED" if not verdict.passed else "passed" if verdict.judged else "-"

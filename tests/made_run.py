@@ -1,0 +1,81 @@
+"""A small run that was really predicted, for tests of what comes after; and S3 served by moto."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from engine_season import make_bundle, make_imagery
+
+from geoseg.operations.mapping import finish_map, predict_blocks
+from geoseg.operations.publishing import describe_products
+from geoseg.operations.reporting import write_reports
+from geoseg.operations.run import Run
+from geoseg.operations.selection import select_scenes
+from geoseg.operations.steps import vectorize_map
+
+TESTS = Path(__file__).parent
+
+
+def make_run(folder: Path) -> Run:
+    """Imagery, a model of random weights and a finished run in ``folder/out``."""
+    make_imagery(folder / "images")
+    config = {
+        "name": "small",
+        "title": "A small «map»",
+        "imagery": {"folder": str(folder / "images")},
+        "model": {"bundle": str(make_bundle(folder / "bundle"))},
+        "predict": {"core": 64, "margin": 32, "block": 64, "precision": "fp32"},
+        "cluster": {"workers": 0},
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
+    run = Run.open(folder / "small.yaml", folder / "out")
+    select_scenes(run)
+    predict_blocks(run)
+    finish_map(run)
+    vectorize_map(run)
+    write_reports(run)
+    describe_products(run)
+    return run
+
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+_SERVER = """
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+app = DomainDispatcherApplication(create_backend_app)
+server = make_server("127.0.0.1", 0, app, threaded=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """moto's server in a process of its own, on a port that the system picks; yields its URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **KEYS},
+    )
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
