@@ -73,6 +73,11 @@ def _search(config: StacConfig, slots: Sequence[Slot]) -> list[Json]:
         raise RemoteError(
             f"{config.url}: answers with something that is no STAC: {error}"
         ) from None
+    for item in items:
+        parts = (item.get("id"), item.get("properties"), item.get("assets"))
+        if not all(isinstance(p, k) for p, k in zip(parts, (str, dict, dict), strict=True)):
+            raise RemoteError(f"{config.url}: answers with an item that is no STAC: {parts[0]}")
+    return items
 
 
 def _client(url: str) -> Any:

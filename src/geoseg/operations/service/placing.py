@@ -1,4 +1,4 @@
-"""Where an order's files lie, and the two that a run of it starts from: its config, its files to fetch."""
+"""Where an order's files lie, and what a run of it starts from: its config, its files to fetch."""
 
 from __future__ import annotations
 

@@ -42,9 +42,11 @@ class Template:
         names: Mapping[str, Any] = self.content["imagery"]
         return names
 
-    def with_scenes(self, scenes: list[dict[str, Any]], mask_invalid: tuple[int, ...]) -> RunConfig:
+    def with_scenes(
+        self, scenes: Sequence[Mapping[str, Any]], mask_invalid: Sequence[int] = ()
+    ) -> RunConfig:
         """The config of a run over these scenes. Raises ``ConfigError``."""
-        imagery = {**self.names, "scenes": scenes, "mask_invalid": list(mask_invalid)}
+        imagery = {**self.names, "scenes": scenes, "mask_invalid": mask_invalid}
         content = {**self.content, "imagery": imagery}
         return configs.parse(content, self.file.resolve().parent, str(self.file))
 

@@ -74,7 +74,7 @@ def poll(
 
 def all_failed(record: Record) -> bool:
     """Whether a poll did nothing of what it is for."""
-    return len(record["failed"]) == record["areas"]
+    return bool(len(record["failed"]) == record["areas"])
 
 
 def _look(service: ServiceConfig, ledger: Ledger, name: str) -> _Look:
