@@ -26,20 +26,20 @@ _Kind = TypeVar("_Kind", bound=Section)
 
 def load(path: Path) -> RunConfig:
     """The checked config in a YAML file; ``ConfigError`` where it is missing or wrong."""
-    return parse(_content(path), path.resolve().parent, str(path))
+    return parse(mapping(path), path.resolve().parent, str(path))
 
 
 def load_service(path: Path) -> ServiceConfig:
     """The checked service file; ``ConfigError`` where it is missing or wrong."""
-    return _checked(ServiceConfig, _content(path), path.resolve().parent, str(path))
+    return _checked(ServiceConfig, mapping(path), path.resolve().parent, str(path))
 
 
 def load_gates(path: Path) -> GatesConfig:
     """The checked gates in a YAML file of their own; ``ConfigError`` where it is missing or wrong."""
-    return _checked(GatesConfig, _content(path), path.resolve().parent, str(path))
+    return _checked(GatesConfig, mapping(path), path.resolve().parent, str(path))
 
 
-def _content(path: Path) -> dict[str, Any]:
+def mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; ``ConfigError`` where there is none."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)

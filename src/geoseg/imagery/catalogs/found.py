@@ -11,8 +11,8 @@ Verdict = Literal["usable", "cloudy", "unfinished", "refused", "outside"]
 """``unfinished``: not all of it has come; ``refused``: it has, and cannot be mapped; ``outside``: of
 no slot of the season."""
 
-MASK = "mask"
-"""Role of the file that says which pixels not to use."""
+MASK = ":mask"
+"""Role of the file that says which pixels not to use; no band is called so."""
 
 ALL_BANDS = ""
 """Role of a file that holds every band."""
@@ -23,7 +23,7 @@ class FoundFile:
     """One file of an item."""
 
     role: str
-    """A band, ``ALL_BANDS``, or ``MASK``; a band that is called mask is ``band:mask``."""
+    """A band, ``ALL_BANDS``, or ``MASK``."""
     href: str
     """A path, or the URL to fetch it from."""
     size: int | None = None
@@ -47,6 +47,8 @@ class Found:
     """What can be told without reading: the same stamp means the same version."""
     acquisition: str = ""
     """The moment and place it shows, which reprocessing does not change."""
+    made: str = ""
+    """When this version was made or written, as sortable text; empty where not known."""
     grid: str = ""
     """Digest of the grid of its pixels; empty where not known."""
     clear: float | None = None

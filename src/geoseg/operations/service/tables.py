@@ -66,6 +66,7 @@ sightings = Table(
     Column("stamp", String(80), nullable=False),
     Column("acquisition", Text, nullable=False),
     Column("date", String(10), nullable=False),
+    Column("made", String(40), nullable=False),
     Column("grid", String(80), nullable=False),
     Column("clear", Float),
     Column("verdict", String(20), nullable=False),
@@ -164,6 +165,7 @@ def to_sighting(row: Row[Any]) -> Sighting:
         version=row.version,
         stamp=row.stamp,
         acquisition=row.acquisition,
+        made=row.made,
         grid=row.grid,
         clear=row.clear,
         verdict=row.verdict,
@@ -176,9 +178,10 @@ def to_sighting(row: Row[Any]) -> Sighting:
 def from_found(found: Found) -> dict[str, Any]:
     """The columns of ``sightings`` that tell what was found."""
     files = [[f.role, f.href, f.size, f.checksum, f.modified] for f in found.files]
-    names = ("item", "version", "stamp", "acquisition", "grid", "clear", "verdict", "reason")
+    names = ("item", "version", "stamp", "acquisition", "made", "grid", "verdict", "reason")
     return {
         **{name: getattr(found, name) for name in names},
+        "clear": found.clear,
         "date": found.date.isoformat(),
         "files": files,
     }
