@@ -81,3 +81,8 @@ def publish_products(products: dict[str, Any]) -> None:
     create_image_artifact(
         f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
     )
+
+
+def publish_gates(verdicts: list[dict[str, Any]]) -> None:
+    """What the map had to pass, as a table on the run's page."""
+    create_table_artifact(verdicts, key="geoseg-gates", description="Quality gates")

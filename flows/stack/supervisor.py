@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from http.client import HTTPException
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
@@ -46,8 +45,9 @@ class Supervisor:
 
     folder: StackFolder
 
-    @cached_property
+    @property
     def _calls(self) -> Any:
+        # A new one each time: a connection that failed once cannot be used again.
         transport = SupervisorTransport(None, None, f"unix://{self.folder.socket}")
         return ServerProxy("http://127.0.0.1", transport=transport).supervisor
 

@@ -92,6 +92,10 @@ class LedgerError(GeosegError):
     passing = True
 
 
+class OrderError(GeosegError):
+    """An order is not there, or is not this run's to work on: ended, replaced, or another's."""
+
+
 class BlockError(GeosegError):
     """A block failed for good; the others are finished and kept."""
 

@@ -174,6 +174,8 @@ class PublishConfig(Section):
     """Versions of an area and season that stay; None: all."""
     grace_hours: Annotated[float, Field(ge=0)] = 24
     """How long a version stays readable after it has left the collection."""
+    license: Annotated[str, Field(min_length=1)] = "other"
+    """Of the maps, as STAC names it: an SPDX identifier such as ``CC-BY-4.0``, or ``other``."""
 
 
 class RetryConfig(Section):

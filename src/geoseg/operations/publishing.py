@@ -27,6 +27,9 @@ _OTHERS = {
     ".fgb": "FlatGeobuf",
     ".qml": "QGIS style",
     ".sld": "SLD style",
+    ".xml": "names and statistics for GDAL",
+    ".dbf": "attribute table for ArcGIS",
+    ".cpg": "code page of the attribute table",
 }
 """What else may carry the run's name, and what kind of file it is."""
 
@@ -60,6 +63,7 @@ def _products(run: Run) -> Iterator[Product]:
         "report": folder.report,
         "report_md": folder.report.with_suffix(".md"),
         "report_json": folder.report.with_suffix(".json"),
+        "gates": folder.gates,
     }
     for number, bundle in enumerate(run.bundles, 1):
         key = "model" if number == 1 else f"model_{number}"

@@ -79,6 +79,11 @@ class RunFolder:
         return self.root / "report.html"
 
     @property
+    def gates(self) -> Path:
+        """What was checked before publishing, where it was."""
+        return self.root / "gates.json"
+
+    @property
     def model(self) -> Path:
         """The bundle the run trained."""
         return self.root / "model"

@@ -1,0 +1,1 @@
+"""What runs unattended: new imagery, orders, the runs they start, maps that are published."""
