@@ -20,11 +20,11 @@ scripts=$(grep -rlE '^#!/bin/(ba)?sh' docker)
 check shellcheck $scripts
 check check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 # Kustomize's own files are no objects of the API.
-manifests=$(find docker/kubernetes docker/postgres -name '*.yaml' ! -name kustomization.yaml)
+manifests=$(find docker/kubernetes docker/postgres docker/kubernetes-jobs/role.yaml -name '*.yaml' ! -name kustomization.yaml)
 # shellcheck disable=SC2086
 check kubernetes-validate --strict $manifests
 if command -v kubectl > /dev/null; then
-    kubectl kustomize docker/kubernetes > /dev/null
+    kubectl kustomize docker/kubernetes-jobs > /dev/null
 fi
 if docker compose version > /dev/null 2>&1; then
     # A value of no meaning: only that every variable is there and the file can be read.

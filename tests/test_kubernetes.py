@@ -21,6 +21,7 @@ FILES = sorted(
     for path in (DOCKER / folder).glob("*.yaml")
     if path.name != "kustomization.yaml"
 )
+JOBS = DOCKER / "kubernetes-jobs"
 DOCUMENTS: list[dict[str, Any]] = [
     document for path in FILES for document in yaml.safe_load_all(path.read_text())
 ]
@@ -75,6 +76,18 @@ def test_the_validator_refuses_a_misspelt_key() -> None:
         validate(wrong)
 
 
+def kustomized(folder: Path) -> list[dict[str, Any]]:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    command = [kubectl, "kustomize", str(folder)]
+    built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    made = list(yaml.safe_load_all(built))
+    inside = {each["metadata"].get("namespace") for each in made if each["kind"] != "Namespace"}
+    assert inside == {"geoseg"}
+    return made
+
+
 def test_kustomize_takes_every_file_and_builds() -> None:
     bases = {
         folder: DOCKER / folder / "kustomization.yaml" for folder in ("kubernetes", "postgres")
@@ -85,16 +98,29 @@ def test_kustomize_takes_every_file_and_builds() -> None:
         for resource in yaml.safe_load(path.read_text())["resources"]
     }
     assert listed == {*FILES, DOCKER / "postgres"}
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed")
-    command = [kubectl, "kustomize", str(DOCKER / "kubernetes")]
-    built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    made = list(yaml.safe_load_all(built))
+    made = kustomized(DOCKER / "kubernetes")
     assert len(made) == len(DOCUMENTS) + 1, "the generated ConfigMap is the one more"
-    assert {each["metadata"].get("namespace") for each in made if each["kind"] != "Namespace"} == {
-        "geoseg"
+
+
+def test_the_overlay_with_jobs_changes_the_worker_and_no_more() -> None:
+    plain = {
+        (each["kind"], each["metadata"]["name"]): each for each in kustomized(DOCKER / "kubernetes")
     }
+    made = {(each["kind"], each["metadata"]["name"]): each for each in kustomized(JOBS)}
+    for document in made.values():
+        validate(document)
+    assert {key for key, each in made.items() if plain.get(key) != each} == {
+        ("Deployment", "prefect-worker"), ("ServiceAccount", "prefect-worker"),
+        ("Role", "prefect-worker"), ("RoleBinding", "prefect-worker"),
+        ("NetworkPolicy", "prefect-worker-to-api"),
+    }  # fmt: skip
+    assert set(plain) < set(made)
+    (worker,) = made["Deployment", "prefect-worker"]["spec"]["template"]["spec"]["containers"]
+    assert "--type=kubernetes" in worker["args"]
+    assert worker["securityContext"] == container("prefect-worker")["securityContext"]
+    assert {each["name"] for each in worker["volumeMounts"]} >= {"tmp", "prefect-secret"}
+    rules = made["Role", "prefect-worker"]["rules"]
+    assert not any("secrets" in rule["resources"] or "*" in rule["verbs"] for rule in rules)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
