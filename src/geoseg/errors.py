@@ -7,11 +7,17 @@ keeps its traceback.
 
 from __future__ import annotations
 
+from geoseg.redaction import redact
+
 
 class GeosegError(Exception):
     """Base of every error a user can mend. Never raised itself."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """The message without secrets: it ends in logs, on pages and in mails."""
+        return redact(super().__str__())
 
 
 class ConfigError(GeosegError):
