@@ -25,8 +25,17 @@ if "PREFECT_API_URL" not in os.environ:
 from prefect import State, flow, task
 from prefect.states import Completed, Failed
 
-from flows.feedback import FlowProgress, publish_products
+from flows import guard
+from flows.feedback import (
+    FlowProgress,
+    flow_facts,
+    publish_products,
+    publish_soundness,
+    redact_prefect,
+)
 from geoseg.errors import GeosegError
+from geoseg.io import logs
+from geoseg.operations import progress_file
 
 Place = tuple[str, str]
 """Config file and folder of the results."""
@@ -60,7 +69,9 @@ def _open(place: Place) -> Any:
     from geoseg.operations.run import Run
 
     config, output = place
-    return Run.open(Path(config), Path(output) if output else None, FlowProgress())
+    run = Run.open(Path(config), Path(output) if output else None, FlowProgress())
+    run.progress.note(flow_facts())
+    return run
 
 
 @step("select")
@@ -131,8 +142,10 @@ def report(place: Place) -> dict[str, Any]:
             "areas": record["areas"],
             "report": run.folder.report.as_uri(),
             "quicklook": run.folder.quicklook,
+            "status": progress_file.progress_path(run.folder.root).as_uri(),
         }
     )
+    publish_soundness(reporting.soundness(run))
     return record
 
 
@@ -154,6 +167,8 @@ def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
         scheduler: address of a running Dask scheduler; workers on this machine where empty.
     """
     place = (config, output)
+    logs.configure()
+    redact_prefect()
     scheduler = scheduler or os.environ.get("GEOSEG_SCHEDULER", "")
     calls: list[tuple[Callable[..., State[Any]], tuple[Any, ...]]] = [
         (select, (place, scheduler)),
@@ -166,11 +181,14 @@ def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
         (report, (place,)),
         (describe, (place,)),
     ]
-    for call, arguments in calls:
-        state = call(*arguments)
-        if not state.is_completed():
-            # A state of its own: Prefect would sum a task's state up as "1/1 states failed".
-            return Failed(message=state.message, data=state.result(raise_on_failure=False))
+    with progress_file.ending():
+        for call, arguments in calls:
+            state = call(*arguments)
+            if not state.is_completed():
+                logs.failure(state.message or "")
+                progress_file.end_all("failed", state.message or "")
+                # A state of its own: Prefect would sum a task's state up as "1/1 states failed".
+                return Failed(message=state.message, data=state.result(raise_on_failure=False))
     return Completed(message="map, polygons and report are written")
 
 
@@ -180,12 +198,14 @@ def main(config: str, output: str = "", scheduler: str = "") -> int:
     from geoseg.operations.run import Run
 
     run = Run.open(Path(config), Path(output) if output else None)  # before a server is started
+    guard.start()
     state = crop_map(config, output, scheduler, return_state=True)
     if not state.is_completed():
         cause = state.result(raise_on_failure=False)
         if isinstance(cause, BaseException):
             raise cause  # a bug: its traceback is wanted
-        print(f"geoseg: {state.message}", file=sys.stderr)
+        if not logs.structured():
+            print(f"geoseg: {state.message}", file=sys.stderr)
         return int(cause["exit_code"])
     for line in reporting.summary(run):
         print(line)

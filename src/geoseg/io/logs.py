@@ -58,6 +58,12 @@ def about(facts: dict[str, str]) -> None:
     _about.update(facts)
 
 
+def failure(message: str) -> None:
+    """Record how a run failed; for people, whoever started it prints that."""
+    if structured():
+        log.error(message)
+
+
 class Redacting(logging.Filter):
     """Takes secrets out of a record, traceback included, before any handler formats it."""
 
