@@ -22,8 +22,8 @@ if "PREFECT_API_URL" not in os.environ:
 
 from prefect import State, flow
 
-from flows import orders
-from flows.feedback import publish_products
+from flows import guard, orders
+from flows.feedback import publish_products, publish_soundness
 from flows.orders import OrderNumber, Service
 from flows.steps import (
     Config,
@@ -40,6 +40,8 @@ from flows.steps import (
     train,
 )
 from geoseg.errors import GeosegError
+from geoseg.io import logs
+from geoseg.operations import progress_file
 
 
 @step("predict")
@@ -86,8 +88,10 @@ def report(place: Place) -> dict[str, Any]:
             "areas": record["areas"],
             "report": run.folder.report.as_uri(),
             "quicklook": run.folder.quicklook,
+            "status": progress_file.progress_path(run.folder.root).as_uri(),
         }
     )
+    publish_soundness(reporting.soundness(run))
     return record
 
 
@@ -149,12 +153,14 @@ def main(config: str, output: str = "", scheduler: str = "") -> int:
     from geoseg.operations.run import Run
 
     run = Run.open(Path(config), Path(output) if output else None)  # before a server is started
+    guard.start()
     state = crop_map(config, output, scheduler, return_state=True)
     if not state.is_completed():
         cause = state.result(raise_on_failure=False)
         if isinstance(cause, BaseException):
             raise cause  # a bug: its traceback is wanted
-        print(f"geoseg: {state.message}", file=sys.stderr)
+        if not logs.structured():
+            print(f"geoseg: {state.message}", file=sys.stderr)
         return int(cause["exit_code"])
     for line in reporting.summary(run):
         print(line)

@@ -12,8 +12,10 @@ from prefect import State, task
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.feedback import FlowProgress
+from flows.feedback import FlowProgress, flow_facts, redact_prefect
 from geoseg.errors import GeosegError
+from geoseg.io import logs
+from geoseg.operations import progress_file
 
 Place = tuple[str, str]
 """Config file and folder of the results."""
@@ -92,6 +94,12 @@ def mistake(error: GeosegError) -> State[Any]:
 
 def open_run(place: Place) -> Any:
     """The run of a place, which tells Prefect how far it is. Raises what ``Run.open`` does."""
+    run = _open(place)
+    run.progress.note(flow_facts())
+    return run
+
+
+def _open(place: Place) -> Any:
     from geoseg.operations.run import Run
 
     config, output = place
@@ -108,8 +116,10 @@ def in_turn(place: Place, calls: Sequence[StepCall], done: str) -> State[Any]:
 
     Nobody else may work in the place's folder meanwhile.
     """
+    logs.configure()
+    redact_prefect()
     try:
-        with open_run(place).alone():
+        with _open(place).alone(), progress_file.ending():
             return _in_turn(calls, done)
     except GeosegError as error:  # the config cannot be read, or another run works in the folder
         return mistake(error)
@@ -119,6 +129,8 @@ def _in_turn(calls: Sequence[StepCall], done: str) -> State[Any]:
     for call, arguments in calls:
         state = call(*arguments)
         if not state.is_completed():
+            logs.failure(state.message or "")
+            progress_file.end_all("failed", state.message or "")
             # A state of its own: Prefect would sum a task's state up as "1/1 states failed".
             return Failed(message=state.message, data=state.result(raise_on_failure=False))
     return Completed(message=done)

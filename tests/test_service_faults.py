@@ -23,7 +23,15 @@ import pytest
 import yaml
 from service_areas import DATES, make_ground
 from service_stack import Receiver, RunningService, receiver, start_service
-from stack_process import Postgres, StackProcess, artifacts, free_port, postgres, running_stack, wait_for
+from stack_process import (
+    Postgres,
+    StackProcess,
+    artifacts,
+    free_port,
+    postgres,
+    running_stack,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -52,7 +60,9 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory, hook: Receiver, database: Postgres
 ) -> Iterator[StackProcess]:
     root = tmp_path_factory.mktemp("st")
-    with running_stack(root, GEOSEG_DATABASE=database.url, GEOSEG_WEBHOOK=hook.url, **SECRETS) as made:
+    with running_stack(
+        root, GEOSEG_DATABASE=database.url, GEOSEG_WEBHOOK=hook.url, **SECRETS
+    ) as made:
         yield made
 
 

@@ -19,8 +19,11 @@ from geoseg import __version__
 from geoseg.commands.certificates import register as register_certificates
 from geoseg.commands.parcels import register as register_parcels
 from geoseg.commands.publish import register as register_publish
+from geoseg.commands.status import register as register_status
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
+from geoseg.io import logs
+from geoseg.operations import progress_file
 
 if TYPE_CHECKING:
     from geoseg.operations.run import Run
@@ -46,15 +49,25 @@ Output = Annotated[
 
 def main() -> None:
     """Entry point: a user's mistake ends with its message alone."""
+    logs.configure()
     try:
-        app()
+        with progress_file.ending():
+            app()
     except GeosegError as error:
-        typer.secho(f"geoseg: {error}", fg=typer.colors.RED, err=True)
+        _tell(str(error), typer.colors.RED)
         sys.exit(error.exit_code)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # what typer makes of Ctrl-C, and says nothing
-            typer.secho("geoseg: interrupted; the same command resumes", err=True)
+            _tell("interrupted; the same command resumes")
         raise
+
+
+def _tell(message: str, color: str | None = None) -> None:
+    """The last word of a command that went wrong."""
+    if logs.structured():
+        logs.log.error(message)
+    else:
+        typer.secho(f"geoseg: {message}", fg=color, err=True)
 
 
 def _version(wanted: bool) -> None:
@@ -238,6 +251,7 @@ def run(
 register_parcels(app)
 register_certificates(app)
 register_publish(app)
+register_status(app)
 
 
 def _open(config: Path, output: Path | None) -> Run:

@@ -14,6 +14,7 @@ from geoseg.engine import local, named
 from geoseg.engine.capacity import await_worker
 from geoseg.engine.tls import of_environment, refusal, security
 from geoseg.errors import ClusterError, ConfigError
+from geoseg.redaction import hide
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -55,6 +56,7 @@ class ClusterSettings:
         )
         lanes = None if config.lanes == "auto" else config.lanes
         gpus: tuple[str, ...] = ()
+        hide(config.options)  # what a cluster class says of a wrong one may repeat it
         if not address and (not class_path or asked == 0):
             gpus = local.visible_gpus()
             asked = max(1, len(gpus)) if asked is None else asked
