@@ -8,15 +8,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
 
 from geoseg.config.service import ServiceConfig
 from geoseg.errors import GateError, LedgerError, OrderError
+from geoseg.feedback import Progress
 from geoseg.io import configs
+from geoseg.operations.run import Record, Run
+from geoseg.operations.service.fetch import fetch_order
+from geoseg.operations.service.gates import check_gates
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import LEASE_SECONDS, Order, State
+from geoseg.operations.service.publish import publish_map
+from geoseg.operations.service.versions import last_published, newest_sequence
+from geoseg.product.shelf import Placement
 
 BEAT_SECONDS = LEASE_SECONDS / 6
 """Between two renewals of a lease: several may fail before it ends."""
@@ -113,3 +120,48 @@ def _tell(duty: Duty, failure: Failure) -> Order:
     if failure.passing:
         return duty.ledger.put_off(duty.order.id, failure.message)
     return duty.ledger.finish(duty.order.id, "failed", failure.message)
+
+
+def fetch(assignment: Assignment, progress: Progress) -> Record:
+    """Download what of the order's imagery is elsewhere; see ``fetch_order``."""
+    with taken_on(assignment) as duty:
+        return fetch_order(duty.service, duty.order, progress)
+
+
+def judge(run: Run, assignment: Assignment) -> Record:
+    """Measure and judge the run's map; the record's ``gates`` are tables for people."""
+    with taken_on(assignment) as duty:
+        order, service = duty.order, duty.service
+        previous = last_published(service.publish, order.area, order.season, run.folder.work)
+        verdicts = check_gates(run, service.gates_of(order.area), previous)
+    return {"gates": [asdict(verdict) for verdict in verdicts]}
+
+
+def publish(run: Run, assignment: Assignment) -> Record:
+    """Publish the run's map as the order's version, and end the order.
+
+    Raises ``GateError`` where it has not passed its gates, unless an operator released it.
+    """
+    with taken_on(assignment) as duty:
+        order, config = duty.order, duty.service.publish
+        if not order.waived:
+            _require_gates(run, order)
+        newest = newest_sequence(config, order.area, order.season)
+        order = duty.ledger.publish(order.id, after=newest)
+        place = Placement(order.area, order.season, order.sequence, order.fingerprint)
+        record = publish_map(run, place, config, run.progress)
+        if record["published"]:
+            duty.ledger.finish(order.id, "published", version=place.version)
+        else:
+            duty.ledger.finish(order.id, "superseded", "newer versions are published by now")
+        return record
+
+
+def _require_gates(run: Run, order: Order) -> None:
+    failed = [gate for gate in run.recorded("gates")["gates"] if not gate["passed"]]
+    if failed:
+        told = "; ".join(f"{gate['name']}: {gate['why']}" for gate in failed)
+        raise GateError(
+            f"the map of {order.area} is not published: {told}. It stays in {order.output}; "
+            f"'geoseg ledger SERVICE --release {order.id}' publishes it all the same"
+        )

@@ -101,6 +101,8 @@ class Order:
     """When a waiting order is tried again."""
     version: str
     """Name of the published version; given when publishing begins, and the same ever after."""
+    sequence: int
+    """Place of the version among those of its area and season, from 1; 0 before it has one."""
     publishing: bool
     """Publishing has begun: it will be ended, whatever newer imagery comes."""
     waived: bool

@@ -138,6 +138,7 @@ def to_order(row: Row[Any], now: Moment) -> Order:
         reason=row.reason,
         due=row.due,
         version=row.version or "",
+        sequence=row.sequence or 0,
         publishing=row.publishing,
         waived=row.waived,
         created=row.created,
