@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from geoseg.config import RunConfig
 from geoseg.config.base import FilePath
 from geoseg.errors import ConfigError
-from geoseg.io import legends
+from geoseg.io import confine, legends
 from geoseg.io.plain_yaml import Loader
 
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
@@ -22,6 +22,7 @@ _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool"
 
 def load(path: Path) -> RunConfig:
     """The checked config in a YAML file; ``ConfigError`` where it is missing or wrong."""
+    confine.local(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
