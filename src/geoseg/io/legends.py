@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 import yaml
 
 from geoseg.errors import ConfigError
+from geoseg.io import confine
 from geoseg.io.plain_yaml import Loader
 
 Entry = dict[str, Any]
@@ -51,6 +52,7 @@ def read(path: Path) -> list[Entry]:
 
 def _text(path: Path) -> str:
     """The file as text, without a byte order mark."""
+    confine.local(path)
     try:
         if path.stat().st_size > LARGEST:
             raise ConfigError(f"{path} is larger than {LARGEST} bytes: not a legend")
