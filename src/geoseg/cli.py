@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import __version__
+from geoseg.commands.ledger import register as register_ledger
 from geoseg.commands.parcels import register as register_parcels
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
@@ -232,6 +233,7 @@ def run(
 
 
 register_parcels(app)
+register_ledger(app)
 
 
 def _open(config: Path, output: Path | None) -> Run:
