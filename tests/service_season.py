@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from affine import Affine
-from engine_season import make_bundle
 
+from geoseg.config import ClassEntry
 from geoseg.config.service import ServiceConfig
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.io import configs, geotiffs
+from geoseg.model import bundle
+from geoseg.model.bundle import ModelCard
+from geoseg.model.networks import NetworkSpec
+from geoseg.normalization import Normalization
 from geoseg.operations.service.dispatch import Kind, RunState
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import Order
@@ -31,14 +32,6 @@ BANDS = ("red", "nir")
 GRID = Grid("EPSG:32633", Affine(10, 0, 500_000, 0, -10, 5_100_000), 40, 48)
 APRIL, MAY = "2025-04-10", "2025-05-11"
 SETTLE = 0.01
-
-
-@cache
-def _model() -> tempfile.TemporaryDirectory[str]:
-    """A model of two dates and two bands, made once; its folder goes with the process."""
-    folder = tempfile.TemporaryDirectory(prefix="geoseg-model-")
-    make_bundle(Path(folder.name), bands=BANDS, dates=(APRIL, MAY))
-    return folder
 
 
 def image(path: Path, seed: int = 0, clear: float = 1.0, grid: Grid = GRID) -> Path:
@@ -73,7 +66,7 @@ def mask(path: Path, clear: float = 1.0) -> Path:
 
 def template(folder: Path) -> Path:
     """A run config of an area, with its model beside it."""
-    shutil.copytree(_model().name, folder / "model")
+    _describe_model(folder / "model")
     content = {
         "name": "area",
         "imagery": {"band_names": list(BANDS)},
@@ -83,6 +76,19 @@ def template(folder: Path) -> Path:
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+def _describe_model(folder: Path) -> None:
+    """The card of a model of two dates and two bands; who only orders maps needs no weights."""
+    network = NetworkSpec(
+        encoder="resnet18", depth=4, decoder_channels=(32, 16, 16, 8), channels=4, classes=2
+    )
+    scale = Normalization(transform="none", knee=(1,) * 4, mean=(2000,) * 4, std=(900,) * 4)
+    classes = tuple(ClassEntry(code=c, name=f"crop {c}", color="#123456") for c in (4, 2))
+    card = ModelCard(
+        network=network, bands=BANDS, dates=(APRIL, MAY), normalization=scale, classes=classes
+    )
+    bundle.annotate(folder, card)
 
 
 def service_file(folder: Path, areas: Mapping[str, Mapping[str, Any]], **more: Any) -> Path:
