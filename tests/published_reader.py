@@ -14,20 +14,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 Get = Callable[[str], bytes]
 
 
+@cache
+def s3_client(endpoint: str | None) -> Any:
+    """One for all: making it takes a second."""
+    import boto3
+
+    return boto3.client("s3", endpoint_url=endpoint)
+
+
 def getter(address: str, endpoint: str | None) -> Get:
     """Reads an object of a folder or a bucket by its key."""
     if not address.startswith("s3://"):
         return lambda key: Path(address, key).read_bytes()
-    import boto3
-
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
-    client = boto3.client("s3", endpoint_url=endpoint)
+    client = s3_client(endpoint)
 
     def get(key: str) -> bytes:
         found: bytes = client.get_object(Bucket=bucket, Key=f"{prefix}/{key}")["Body"].read()
