@@ -44,7 +44,7 @@ def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]
             try:
                 return function(*arguments)
             except GeosegError as error:
-                return Failed(message=str(error), data={"exit_code": error.exit_code})
+                return _mistake(error)
 
         prefect_task = task(run, name=name)
 
@@ -54,6 +54,10 @@ def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]
         return call
 
     return decorate
+
+
+def _mistake(error: GeosegError) -> State[Any]:
+    return Failed(message=str(error), data={"exit_code": error.exit_code, "passing": error.passing})
 
 
 def _open(place: Place) -> Any:
@@ -154,7 +158,15 @@ def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
         scheduler: address of a running Dask scheduler; workers on this machine where empty.
     """
     place = (config, output)
-    scheduler = scheduler or os.environ.get("GEOSEG_SCHEDULER", "")
+    try:
+        with _open(place).alone():
+            return _steps(place, scheduler or os.environ.get("GEOSEG_SCHEDULER", ""))
+    except GeosegError as error:  # the config cannot be read, or another run works in the folder
+        return _mistake(error)
+
+
+def _steps(place: Place, scheduler: str) -> State[Any]:
+    """The tasks, in their order, until one fails."""
     calls: list[tuple[Callable[..., State[Any]], tuple[Any, ...]]] = [
         (select, (place, scheduler)),
         (train, (place,)),

@@ -104,8 +104,9 @@ def train(config: Config, output: Output = None) -> None:
     run = _open(config, output)
     from geoseg.operations import selection, steps  # noqa: PLC0415
 
-    selection.select_scenes(run)
-    typer.echo(f"model: {steps.train_model(run)['bundle']}")
+    with run.alone():
+        selection.select_scenes(run)
+        typer.echo(f"model: {steps.train_model(run)['bundle']}")
 
 
 @app.command(
@@ -126,9 +127,10 @@ def predict(
     run = _open(config, output)
     from geoseg.operations import mapping, selection  # noqa: PLC0415
 
-    selection.select_scenes(run, scheduler)
-    mapping.predict_blocks(run, None if scheduler else workers, scheduler)
-    mapping.finish_map(run)
+    with run.alone():
+        selection.select_scenes(run, scheduler)
+        mapping.predict_blocks(run, None if scheduler else workers, scheduler)
+        mapping.finish_map(run)
     typer.echo(f"map: {run.folder.class_map}\nconfidence: {run.folder.confidence}")
 
 

@@ -16,7 +16,7 @@ from geoseg.engine.job import Job, open_job, require_same_inputs
 from geoseg.grid import Window
 from geoseg.imagery.cube import Cube, read_cube
 from geoseg.imagery.scenes import Scene
-from geoseg.io import gdal
+from geoseg.io import confine, gdal
 from geoseg.io.open_rasters import OpenRasters
 
 GPU_LANES = 2
@@ -78,6 +78,7 @@ def workplace(job_file: Path, lanes: int) -> Workplace:
             # more, and networks side by side would fight for the cores.
             torch.set_num_threads(1)
             job, scenes = open_job(job_file)
+            confine.keep_to(job.roots)
             gdal.use_cache(job.cache)
             networks = aside(Ensemble.load, job.ensemble)
             _open[job_file] = Workplace(job, scenes, networks, lanes)

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from geoseg.config import RunConfig
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress, Silent
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import configs, files, rasters
+from geoseg.io import configs, files, locks, rasters
 from geoseg.legend import Legend
 from geoseg.model.bundle import load_card
 
@@ -110,6 +110,12 @@ class Run:
             raise OutputError(f"{output} is a file; --output names the folder of the results")
         files.make_folder(folder.work)
         return cls(content, folder, progress or Silent())
+
+    @contextmanager
+    def alone(self) -> Iterator[Self]:
+        """Keep other runs out of the folder while the body works; ``BusyError`` where one is in."""
+        with locks.holding(self.folder.root):
+            yield self
 
     @cached_property
     def scenes(self) -> tuple[Scene, ...]:
