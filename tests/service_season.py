@@ -66,7 +66,7 @@ def mask(path: Path, clear: float = 1.0) -> Path:
 
 def template(folder: Path) -> Path:
     """A run config of an area, with its model beside it."""
-    _describe_model(folder / "model")
+    describe_model(folder / "model")
     content = {
         "name": "area",
         "imagery": {"band_names": list(BANDS)},
@@ -78,15 +78,18 @@ def template(folder: Path) -> Path:
     return path
 
 
-def _describe_model(folder: Path) -> None:
-    """The card of a model of two dates and two bands; who only orders maps needs no weights."""
+def describe_model(folder: Path, dates: tuple[str, ...] = (APRIL, MAY)) -> None:
+    """The card of a model of two bands; who only orders maps needs no weights."""
+    channels = len(BANDS) * len(dates)
     network = NetworkSpec(
-        encoder="resnet18", depth=4, decoder_channels=(32, 16, 16, 8), channels=4, classes=2
+        encoder="resnet18", depth=3, decoder_channels=(32, 16, 8), channels=channels, classes=2
     )
-    scale = Normalization(transform="none", knee=(1,) * 4, mean=(2000,) * 4, std=(900,) * 4)
+    scale = Normalization(
+        transform="none", knee=(1,) * channels, mean=(2000,) * channels, std=(900,) * channels
+    )
     classes = tuple(ClassEntry(code=c, name=f"crop {c}", color="#123456") for c in (4, 2))
     card = ModelCard(
-        network=network, bands=BANDS, dates=(APRIL, MAY), normalization=scale, classes=classes
+        network=network, bands=BANDS, dates=dates, normalization=scale, classes=classes
     )
     bundle.annotate(folder, card)
 

@@ -156,7 +156,7 @@ def test_newer_images_supersede_an_order_under_way(service: Path, runs: Runs) ->
         fetch.fetch_order(load(service), orders(service)[1], Silent())
 
 
-def test_another_model_makes_another_map_and_another_cluster_does_not(
+def test_another_model_makes_another_map_and_another_cluster_or_score_does_not(
     service: Path, runs: Runs
 ) -> None:
     drop(service, APRIL)
@@ -170,6 +170,9 @@ def test_another_model_makes_another_map_and_another_cluster_does_not(
     assert len(orders(service)) == 1
     card = service.parent / "model" / "card.json"
     card.write_text(card.read_text().replace('"metrics": {}', '"metrics": {"iou": 1}'))
+    look(service, runs)
+    assert len(orders(service)) == 1
+    card.write_text(card.read_text().replace('"weights_sha256": ""', '"weights_sha256": "ab"'))
     look(service, runs)
     assert len(orders(service)) == 2
 
@@ -269,7 +272,6 @@ def poller(service: Path, runs: Runs, die: str = "") -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_watcher_killed_between_claim_trigger_and_record(
     service: Path, runs: Runs, when: str
@@ -288,7 +290,6 @@ def test_a_watcher_killed_between_claim_trigger_and_record(
     assert list(runs.made) == ["run-1-1"]
 
 
-@pytest.mark.slow
 def test_watchers_at_once_start_each_map_once(tmp_path: Path, runs: Runs) -> None:
     areas = [f"area-{n}" for n in range(8)]
     service = service_file(tmp_path, {area: {} for area in areas})

@@ -40,6 +40,7 @@ _BLANKS = re.compile(r"(\d+)" + 4 * r"\s+(\d+)" + r"(?:\s+(.*))?")
 
 def read(path: Path) -> list[Entry]:
     """The classes in a file, in its order. Raises ``ConfigError``."""
+    confine.local(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(sorted(_READERS))
@@ -52,7 +53,6 @@ def read(path: Path) -> list[Entry]:
 
 def _text(path: Path) -> str:
     """The file as text, without a byte order mark."""
-    confine.local(path)
     try:
         if path.stat().st_size > LARGEST:
             raise ConfigError(f"{path} is larger than {LARGEST} bytes: not a legend")
