@@ -21,7 +21,7 @@ import psutil
 import pytest
 from conftest import ROOT
 from distributed import Client
-from stack_process import StackProcess, running_stack, wait_for
+from stack_process import StackProcess, clean_environment, free_port, running_stack, wait_for
 
 from flows.register import POOL
 from geoseg.config import TlsConfig
@@ -265,7 +265,7 @@ def test_failures_are_told(stack: StackProcess) -> None:
     secret, cause = "SeCrEt-8f1c", 'a "quoted"\ncause'
     with _receiver() as (address, got):
         said = _register(stack, GEOSEG_WEBHOOK=f"{address}/hook/{secret}")
-        assert stack.deploy("sleeper/test", seconds="0", fail=cause).returncode == 1
+        assert stack.deploy("sleeper/test", seconds="0", fail=json.dumps(cause)).returncode == 1
         wait_for(lambda: got, 30)
     (message,) = got
     assert message["path"] == f"/hook/{secret}"
@@ -353,20 +353,51 @@ def _dask(process: psutil.Process) -> bool:
     return "dask" in process.cmdline()
 
 
-def test_serve(stack: StackProcess) -> None:
-    """The smallest set-up: no work pool, no worker."""
-    command = [sys.executable, "-m", "flows.serve"]
-    process = subprocess.Popen(command, env=stack.env, cwd=ROOT)
+def test_serve(tmp_path: Path) -> None:
+    """The smallest set-up: a server, and one process that takes up runs."""
+    port = str(free_port())
+    env = {**clean_environment(), "PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": ""}
+    refused = subprocess.run(
+        [sys.executable, "-m", "flows.serve"], env=env, cwd=ROOT, capture_output=True, check=False
+    )
+    assert refused.returncode == 2
+    env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    server = _begin(env, "prefect", "server", "start", "--port", port)
     try:
-        wait_for(lambda: _pool_of(stack, "train-model/model") is None, 60)
-        done = stack.deploy("train-model/model", config=str(ROOT / "missing.yaml"))
+        wait_for(lambda: _answers(f"{env['PREFECT_API_URL']}/ready"), 90)
+        served = _begin(env, "flows.serve")
+        name = f"{env['PREFECT_API_URL']}/deployments/name/train-model/model"
+        wait_for(lambda: _answers(name), 60)
+        run = (
+            "prefect",
+            "deployment",
+            "run",
+            "train-model/model",
+            "-p",
+            "config=no.yaml",
+            "--watch",
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", *run], env=env, cwd=ROOT, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
         assert done.returncode == 1
-        assert "no such config file" in str(stack.newest_run()["state"]["message"])
+        assert "no such config file" in (tmp_path / "flows.serve.log").read_text() + done.stdout
+        served.send_signal(signal.SIGINT)
+        assert served.wait(30) is not None
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) is not None
+        server.terminate()
+        server.wait(30)
 
 
-def _pool_of(stack: StackProcess, name: str) -> str | None:
-    pool: str | None = stack.api(f"deployments/name/{name}", method="GET")["work_pool_name"]
-    return pool
+def _begin(env: dict[str, str], module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    with (Path(env["PREFECT_HOME"]) / f"{module}.log").open("wb") as log:
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from geoseg.io.web import Wanted, fetch
 
 from geoseg.errors import ConfigError, ConfinedError, OutputError, RemoteError
 from geoseg.feedback import Console
 from geoseg.io import checksums, web
 from geoseg.io.hosts import HOSTS, Hosts, without_query
-from geoseg.io.web import Wanted, fetch
 
 BODY = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(BODY).hexdigest()
