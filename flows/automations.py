@@ -20,6 +20,13 @@ NEVER_BEGUN = timedelta(minutes=5)
 BLOCK = "geoseg-webhook"
 
 _RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
+_STARTING = {
+    "prefect.flow-run.Pending",
+    "prefect.flow-run.Submitting",
+    "prefect.flow-run.InfrastructurePending",
+    "prefect.flow-run.pull-step.executed",
+}
+"""What is heard of a run before it runs; each takes the place of the one before."""
 _ANY = "prefect.flow-run.*"
 """Whatever a run does; a state with a name of its own is an end as well as Completed is."""
 
@@ -60,7 +67,7 @@ def _silent() -> AutomationCore:
     return AutomationCore(
         name="geoseg: runs that died in silence",
         description="A run whose process and worker were killed together would stay Running for ever.",
-        trigger=_missing("prefect.flow-run.heartbeat", SILENCE),
+        trigger=_missing({"prefect.flow-run.heartbeat"}, SILENCE),
         actions=[_crash(f"no sign of life for {SILENCE.seconds} s; its process was killed")],
     )
 
@@ -69,16 +76,16 @@ def _stuck() -> AutomationCore:
     return AutomationCore(
         name="geoseg: runs that never began",
         description="A run whose worker was killed while it started the run would stay Pending for ever.",
-        trigger=_missing("prefect.flow-run.Pending", NEVER_BEGUN),
+        trigger=_missing(_STARTING, NEVER_BEGUN),
         actions=[_crash(f"did not begin within {NEVER_BEGUN.seconds} s; its worker was killed")],
     )
 
 
-def _missing(after: str, within: timedelta) -> EventTrigger:
-    """Fires for a run of which nothing is heard any more after an event."""
+def _missing(after: set[str], within: timedelta) -> EventTrigger:
+    """Fires for a run of which nothing is heard any more after one of these events."""
     return EventTrigger(
         match=_RUNS,
-        after={after},
+        after=after,
         expect={_ANY},
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,

@@ -41,13 +41,15 @@ class Runs:
         return found
 
     def give_up(self, message: str) -> list[str]:
-        """Set to Crashed what is still under way without a process; returns the runs' names."""
-        state = {"type": "CRASHED", "name": "Crashed", "message": message}
-        names = []
-        for run in self.under_way():
-            self._call("POST", f"flow_runs/{run['id']}/set_state", {"state": state, "force": True})
-            names.append(str(run["name"]))
-        return names
+        """End in Prefect what is still under way without a process; returns the runs' names."""
+        found = self.under_way()
+        for run in found:
+            # One that was about to be cancelled is; Prefect allows it no other end.
+            wanted = "CANCELLED" if run["state_type"] == "CANCELLING" else "CRASHED"
+            state = {"type": wanted, "name": wanted.capitalize(), "message": message}
+            # Not forced: a run that has come to its end meanwhile keeps it.
+            self._call("POST", f"flow_runs/{run['id']}/set_state", {"state": state})
+        return [str(run["name"]) for run in found]
 
     def await_end(self, say: Callable[[str], None]) -> None:
         """Return when no run is under way."""
