@@ -35,6 +35,7 @@ from geoseg.legend import Legend, LegendClass
 from geoseg.model import bundle
 from geoseg.product.parcels.declared import declarations
 from tests.conftest import Raster, run_geoseg
+from tests.engine_season import make_bundle, make_imagery, plan
 
 GRID = Grid("EPSG:32633", Affine(10, 0, 500_000, 0, -10, 5_100_000), 64, 64)
 SPEC = geotiffs.RasterSpec("uint8", 1, 0, ())
@@ -494,6 +495,35 @@ def test_a_worker_keeps_to_the_roots_of_its_job(
         refused(inside, "lies outside")
     finally:
         confine.keep_to(())
+
+
+OPEN_AS_A_WORKER = """
+import sys
+from pathlib import Path
+from geoseg.engine.job import open_job
+from geoseg.io import rasters
+
+open_job(Path(sys.argv[1]))
+print(rasters.describe(Path(sys.argv[2])).count)
+"""
+
+
+def test_a_job_carries_the_roots_it_was_planned_under(
+    tmp_path: Path, raster: Raster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a process whose environment has none, as that of a remote worker may be."""
+    outside = square(tmp_path / "out" / "a.tif", raster)
+    imagery = make_imagery(tmp_path / "root" / "season")
+    model = make_bundle(tmp_path / "root" / "model")
+    free = plan(imagery, model, tmp_path / "root" / "free").job
+    monkeypatch.setenv(confine.ROOTS, str(tmp_path / "root"))
+    job = plan(imagery, model, tmp_path / "root" / "work").job
+    monkeypatch.delenv(confine.ROOTS)
+    assert job.fingerprint == free.fingerprint, "roots move no pixel"
+    for file, answer in ((free.file, "1"), (job.file, "lies outside the folders")):
+        command = [sys.executable, "-c", OPEN_AS_A_WORKER, str(file), str(outside)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert answer in done.stdout + done.stderr
 
 
 # --- configs ------------------------------------------------------------------------------------
