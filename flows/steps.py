@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.feedback import FlowProgress, flow_facts, redact_prefect
-from geoseg.errors import GeosegError
+from geoseg.errors import GateError, GeosegError
 from geoseg.io import logs
 from geoseg.operations import progress_file
 
@@ -89,7 +89,13 @@ def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]
 
 def mistake(error: GeosegError) -> State[Any]:
     """A failed state that says what a user can do, and what a program can."""
-    return Failed(message=str(error), data={"exit_code": error.exit_code, "passing": error.passing})
+    return _failed(str(error), {"exit_code": error.exit_code, "passing": error.passing})
+
+
+def _failed(message: str | None, data: Any) -> State[Any]:
+    """A state of its own: Prefect would sum a task's state up as "1/1 states failed"."""
+    gate = isinstance(data, dict) and data["exit_code"] == GateError.exit_code
+    return Failed(message=message, data=data, name="Quarantined" if gate else None)
 
 
 def open_run(place: Place) -> Any:
@@ -131,8 +137,7 @@ def _in_turn(calls: Sequence[StepCall], done: str) -> State[Any]:
         if not state.is_completed():
             logs.failure(state.message or "")
             progress_file.end_all("failed", state.message or "")
-            # A state of its own: Prefect would sum a task's state up as "1/1 states failed".
-            return Failed(message=state.message, data=state.result(raise_on_failure=False))
+            return _failed(state.message, state.result(raise_on_failure=False))
     return Completed(message=done)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +15,11 @@ from pathlib import Path
 import yaml
 from engine_season import make_bundle, make_imagery
 
+from geoseg.io import files
 from geoseg.operations.mapping import finish_map, predict_blocks
 from geoseg.operations.publishing import describe_products
 from geoseg.operations.reporting import write_reports
-from geoseg.operations.run import Run
+from geoseg.operations.run import Run, RunFolder
 from geoseg.operations.selection import select_scenes
 from geoseg.operations.steps import vectorize_map
 
@@ -57,7 +60,7 @@ import sys
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 app = DomainDispatcherApplication(create_backend_app)
-server = make_server("127.0.0.1", 0, app, threaded=True)
+server = make_server("127.0.0.1", 0, app)  # one request at a time: moto does not lock
 print(server.server_port, flush=True)
 server.serve_forever()
 """
@@ -79,3 +82,26 @@ def s3_server() -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+def light(run: Run) -> Run:
+    """The run without its model among the products, which is most of their bytes."""
+    item = json.loads(run.folder.item.read_text("utf-8"))
+    item["assets"] = {k: v for k, v in item["assets"].items() if not k.startswith("model")}
+    run.folder.item.write_text(json.dumps(item), encoding="utf-8")
+    return run
+
+
+def variant(run: Run, folder: Path) -> Run:
+    """The same run in another folder, with other bytes in its report."""
+    shutil.copytree(run.folder.root, folder)
+    path = folder / "report.md"
+    path.write_text(path.read_text("utf-8") + "\nwritten another time\n", encoding="utf-8")
+    other = Run(run.config, RunFolder(folder, run.folder.name))
+    item = json.loads(other.folder.item.read_text("utf-8"))
+    item["assets"]["report_md"] |= {
+        "file:size": path.stat().st_size,
+        "file:checksum": "1220" + files.sha256(path),
+    }
+    other.folder.item.write_text(json.dumps(item), encoding="utf-8")
+    return other

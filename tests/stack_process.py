@@ -61,7 +61,7 @@ class StackProcess:
     def env(self) -> dict[str, str]:
         """Environment of a client."""
         return {
-            **_clean(),
+            **clean_environment(),
             **client_environment(self.folder, self.settings),
             "PREFECT_HOME": str(self.root / "client"),
         }
@@ -71,7 +71,7 @@ class StackProcess:
         shell = 'trap "" INT; "$@" & wait $!'
         done = subprocess.run(
             ["sh", "-c", shell, "sh", sys.executable, "-m", "flows.stack", *command],
-            env={**_clean(), "GEOSEG_STATE": str(self.root), **self.own, **more},
+            env={**clean_environment(), "GEOSEG_STATE": str(self.root), **self.own, **more},
             cwd=self.project, capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout + done.stderr + self.logs()
@@ -97,9 +97,12 @@ class StackProcess:
     def api(self, path: str, content: object = None, method: str = "POST") -> Any:
         """What Prefect's API answers."""
         user, _, password = self.settings.login.partition(":")
-        answer = httpx.request(
-            method, f"{self.settings.api}/{path}", json=content, auth=(user, password), timeout=30
-        )
+        url, tries = f"{self.settings.api}/{path}", 5
+        answer = httpx.request(method, url, json=content, auth=(user, password), timeout=30)
+        while answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and tries:  # SQLite is locked
+            time.sleep(1)
+            answer = httpx.request(method, url, json=content, auth=(user, password), timeout=30)
+            tries -= 1
         return answer.raise_for_status().json() if answer.content else None
 
     def newest_run(self) -> dict[str, Any]:
@@ -196,7 +199,7 @@ def _as_postgres(*command: str) -> None:
     subprocess.run([*before, *command], check=True, cwd="/", stdin=subprocess.DEVNULL, timeout=60)
 
 
-def _clean() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """This process's environment without a stack or a server of somebody else's."""
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
     kept = {

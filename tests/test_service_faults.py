@@ -21,17 +21,10 @@ import httpx
 import psutil
 import pytest
 import yaml
+from postgres import Postgres, postgres
 from service_areas import DATES, make_ground
 from service_stack import Receiver, RunningService, receiver, start_service
-from stack_process import (
-    Postgres,
-    StackProcess,
-    artifacts,
-    free_port,
-    postgres,
-    running_stack,
-    wait_for,
-)
+from stack_process import StackProcess, artifacts, running_stack, wait_for
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -67,18 +60,14 @@ def stack(
 
 
 @pytest.fixture(scope="module")
-def bucket_port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
 def service(
-    stack: StackProcess, tmp_path_factory: pytest.TempPathFactory, bucket_port: int
+    stack: StackProcess, database: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> RunningService:
     folder = tmp_path_factory.mktemp("service")
     ground = make_ground(folder / "ground", width=420, height=333)
 
     def change(content: dict[str, Any]) -> None:
+        content["ledger"] = database.url
         content["gates"] = {"seam": None}
         wrong = {"file": str(folder / "wrong.csv"), "attribute": "crop", "accuracy": 0.9}
         content["areas"]["gate"]["gates"] = {"seam": None, "control": wrong}
@@ -132,7 +121,9 @@ def test_a_service_of_the_stack_is_killed(service: RunningService, victim: str) 
 def test_the_database_restarts(service: RunningService, database: Postgres) -> None:
     service.drop("database")
     service.wait_for_blocks("database", 4)
-    database.restart()
+    database.stop()
+    time.sleep(8)
+    database.start()
     service.wait_for_state("database", "published", seconds=240)
     service.require_sound("database")
 
@@ -174,7 +165,8 @@ def test_the_machine_restarts(service: RunningService, database: Postgres) -> No
     service.wait_for_blocks("reboot", 4)
     for process in service.stack.members():
         process.kill()
-    database.restart()
+    database.stop()
+    database.start()
     service.stack.control("up")
     service.wait_for_state("reboot", "published", seconds=300)
     service.require_sound("reboot")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import httpx
 
-from flows.stack.services import POOL
+from flows.stack.services import POOL, RUNNER
 from flows.stack.settings import StackError, StackFolder, StackSettings
 from flows.stack.supervisor import Supervisor
 
@@ -21,7 +22,14 @@ _ASK_SECONDS = 5
 class Health:
     """Questions to a stack; each answers the reason why not, empty where all is well."""
 
+    folder: StackFolder
     settings: StackSettings
+
+    def supervised(self) -> str:
+        """All processes are there."""
+        found = Supervisor(self.folder).processes()
+        amiss = [f"{each.name} is {each.state}" for each in found if each.state != "RUNNING"]
+        return ", ".join(amiss) if found else "supervisord does not run"
 
     def server(self) -> str:
         """Prefect's API and its database."""
@@ -41,7 +49,7 @@ class Health:
         return "" if there >= wanted else f"{there} of {wanted} are there"
 
     def runner(self) -> str:
-        """A Prefect worker that takes up runs."""
+        """A Prefect worker that takes up runs: the process there is now, and not the one before."""
         user, _, password = self.settings.login.partition(":")
         try:
             answer = httpx.post(
@@ -50,8 +58,11 @@ class Health:
             ).raise_for_status()  # fmt: skip
         except httpx.HTTPError as error:
             return str(error) or type(error).__name__
-        online = any(worker["status"] == "ONLINE" for worker in answer.json())
-        return "" if online else "no worker is online"
+        since = max(
+            (p.since for p in Supervisor(self.folder).processes() if p.name == RUNNER), default=0
+        )
+        heard = (_seconds(worker["last_heartbeat_time"]) for worker in answer.json())
+        return "" if any(since < each for each in heard) else "it has not asked for runs yet"
 
     @staticmethod
     def _problem(url: str) -> str:
@@ -60,6 +71,11 @@ class Health:
         except httpx.HTTPError as error:
             return str(error) or type(error).__name__
         return ""
+
+
+def _seconds(moment: str) -> float:
+    """Since 1970, of a time as Prefect writes it."""
+    return datetime.fromisoformat(moment).timestamp()
 
 
 def _get(url: str) -> httpx.Response:

@@ -45,7 +45,10 @@ def up(folder: StackFolder, say: Say) -> None:
             _await_services(folder, settings, say)
         _register(folder, settings, say)
         supervisor.start_service(RUNNER)
-        await_health(Health(settings).runner, RUNNER, folder)
+        health = Health(folder, settings)
+        await_health(health.runner, RUNNER, folder)
+        await_health(health.supervised, RUNNER, folder)
+        say(f"{RUNNER}: healthy, {settings.runs} maps at once")
 
 
 def _prepare(folder: StackFolder, say: Say) -> StackSettings:
@@ -75,7 +78,7 @@ def _certificates(folder: StackFolder, say: Say) -> None:
 
 
 def _await_services(folder: StackFolder, settings: StackSettings, say: Say) -> None:
-    health = Health(settings)
+    health = Health(folder, settings)
     last = f"dask-worker-{settings.dask_workers}"
     for service, question, what in (
         ("prefect-server", health.server, settings.api),
@@ -165,7 +168,7 @@ def status(folder: StackFolder) -> tuple[list[str], bool]:
     settings, found = load(folder), Supervisor(folder).processes()
     if settings is None or not found:
         return [f"stack: does not run ({folder.root}); 'make up' starts it"], False
-    health = Health(settings)
+    health = Health(folder, settings)
     questions = {"prefect-server": health.server, "dask-scheduler": health.scheduler}
     questions[RUNNER] = health.runner
     problems = {name: question() for name, question in questions.items()}
@@ -175,8 +178,7 @@ def status(folder: StackFolder) -> tuple[list[str], bool]:
     ]
     missing = health.dask_workers()
     lines += [f"Dask workers: {missing}"] if missing else []
-    well = not missing and not any(problems.values())
-    return lines, well and all(each.state == "RUNNING" for each in found)
+    return lines, not (missing or any(problems.values()) or health.supervised())
 
 
 @contextmanager

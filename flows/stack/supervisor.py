@@ -149,7 +149,7 @@ command = {python} -m flows.stack.launch {root} {service.name}
 directory = {_value(settings.project)}
 autostart = {"false" if service.registered else "true"}
 autorestart = true
-startsecs = 3
+startsecs = 1
 startretries = {RETRIES}
 ; The processes that it started go with it.
 stopasgroup = true

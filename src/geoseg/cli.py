@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import __version__
-from geoseg.commands.certificates import register as register_certificates
-from geoseg.commands.parcels import register as register_parcels
-from geoseg.commands.publish import register as register_publish
-from geoseg.commands.status import register as register_status
+from geoseg.commands import certificates, ledger, parcels, publish, status
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
 from geoseg.io import logs
@@ -248,10 +245,8 @@ def run(
         raise typer.Exit(code)
 
 
-register_parcels(app)
-register_certificates(app)
-register_publish(app)
-register_status(app)
+for commands in (certificates, ledger, parcels, publish, status):
+    commands.register(app)
 
 
 def _open(config: Path, output: Path | None) -> Run:

@@ -12,8 +12,7 @@ from geoseg.errors import OutputError
 from geoseg.feedback import Console
 
 Endpoint = Annotated[
-    str | None,
-    typer.Option(envvar="GEOSEG_S3_ENDPOINT", help="URL of a service other than Amazon."),
+    str | None, typer.Option(help="URL of an S3-compatible service other than Amazon's.")
 ]
 
 

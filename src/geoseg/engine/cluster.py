@@ -14,6 +14,7 @@ from geoseg.engine import local, named
 from geoseg.engine.capacity import await_worker
 from geoseg.engine.tls import of_environment, refusal, security
 from geoseg.errors import ClusterError, ConfigError
+from geoseg.io.confine import require_cluster
 from geoseg.redaction import hide
 
 if TYPE_CHECKING:
@@ -103,9 +104,12 @@ def check(settings: ClusterSettings) -> None:
     """Find the mistakes that need no cluster to be found: before hours of training, not after.
 
     Raises ``ConfigError`` for a class or an option that is not there, certificates that do not
-    belong together, and an address that is not encrypted where they are given, or the other way.
+    belong together, and an address that is not encrypted where they are given, or the other way;
+    ``ConfinedError`` for a cluster that may not be named (``io.confine``).
     """
     address = settings.address or ""
+    if address:
+        require_cluster("cluster.address", address)
     problem = address_problem(address, settings.tls is not None)
     if problem:
         raise ConfigError(f"cluster.address: {problem}")
@@ -117,6 +121,7 @@ def check(settings: ClusterSettings) -> None:
             "GEOSEG_TLS_KEY"
         )
     if settings.class_path:
+        require_cluster("cluster.class", settings.class_path)
         found = named.find_class(settings.class_path)
         named.check_options(found, settings.options, settings.tls is not None)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import EmptySelectionError, SceneError
+from geoseg.io import confine
 
 _ANYTHING = {"*": "[^/]*", "{band}": r"(?P<band>[A-Za-z0-9]+)", "{step}": r"(?P<step>\d+)"}
 
@@ -51,6 +52,7 @@ def find(folder: Path, pattern: str, date_format: str, section: str) -> list[Mat
     ``section`` is where the config names the folder, for messages. Raises ``EmptySelectionError``
     where the folder is missing or nothing fits, ``SceneError`` for a file whose date is none.
     """
+    confine.local(folder)
     if not folder.is_dir():
         raise EmptySelectionError(f"{folder}: no such folder; check '{section}.folder'")
     named = fitting(folder, pattern, date_format, section)

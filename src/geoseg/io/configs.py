@@ -15,7 +15,7 @@ from geoseg.config import RunConfig
 from geoseg.config.base import FilePath, Section
 from geoseg.config.service import GatesConfig, ServiceConfig
 from geoseg.errors import ConfigError
-from geoseg.io import legends
+from geoseg.io import confine, legends
 from geoseg.io.plain_yaml import Loader
 
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
@@ -41,6 +41,7 @@ def load_gates(path: Path) -> GatesConfig:
 
 def mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; ``ConfigError`` where there is none."""
+    confine.local(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:

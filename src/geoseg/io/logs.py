@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import sys
+from functools import cache
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -42,10 +43,15 @@ def configure() -> None:
     if not any(isinstance(handler, _Handler) for handler in log.handlers):
         log.addHandler(_Handler())
         log.propagate = False  # whoever configured the root logger would print it once more
-    default = "INFO" if structured() else "ERROR"
-    wanted = os.environ.get("GEOSEG_LOG_LEVEL", default).upper()
-    levels = logging.getLevelNamesMapping()
-    log.setLevel(levels.get(wanted, levels[default]))
+    level = _level(os.environ.get("GEOSEG_LOG_LEVEL", ""), structured())
+    if log.level != level:  # setting it makes every logger of the process forget what it knew
+        log.setLevel(level)
+
+
+@cache
+def _level(wanted: str, json_lines: bool) -> int:
+    default = logging.INFO if json_lines else logging.ERROR
+    return logging.getLevelNamesMapping().get(wanted.upper(), default)
 
 
 def _log_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from geoseg.errors import ConfigError, OutputError, RemoteError
 from geoseg.io import files
@@ -34,6 +35,9 @@ except ImportError as error:
         f"an s3:// destination needs boto3, which is not installed ({error}); install it with "
         "pip install 'geoseg[s3]'"
     ) from None
+
+ATTEMPTS = 6
+"""Of each request, with growing waits."""
 
 SINGLE = 256 << 20
 """Bytes up to which a file goes in one request, whose SHA-256 the service checks against the
@@ -60,6 +64,11 @@ class BucketStore(Store):
     """See ``Store``."""
 
     def __init__(self, bucket: str, prefix: str, endpoint: str | None) -> None:
+        if endpoint and urlsplit(endpoint).username is not None:
+            raise ConfigError(
+                f"the endpoint of {bucket} holds credentials; set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY in the environment instead"
+            )
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
         with self._told(self.address):
@@ -205,7 +214,7 @@ def _config(endpoint: str | None) -> Config:
     buckets as host names, or the checksums that botocore would add to every request."""
     plain = {"s3": {"addressing_style": "path"}} if endpoint else {}
     return Config(
-        retries={"mode": "standard", "max_attempts": 6},
+        retries={"mode": "standard", "max_attempts": ATTEMPTS},
         connect_timeout=10,
         read_timeout=60,
         request_checksum_calculation="when_required",

@@ -147,7 +147,7 @@ def publish(run: Run, assignment: Assignment) -> Record:
         if not order.waived:
             _require_gates(run, order)
         newest = newest_sequence(config, order.area, order.season)
-        order = duty.ledger.publish(order.id, after=newest)
+        order = duty.ledger.begin_publishing(order.id, after=newest)
         place = Placement(order.area, order.season, order.sequence, order.fingerprint)
         record = publish_map(run, place, config, run.progress)
         if record["published"]:

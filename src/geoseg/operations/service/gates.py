@@ -91,7 +91,7 @@ def _mapped(class_map: Path, grid: Grid) -> int:
 def _least(name: str, value: float | None, limit: float | None, what: str) -> Verdict:
     """A share that must reach its limit."""
     if value is None or limit is None:
-        return Verdict(name, value, limit, True, f"{what}: not judged")
+        return Verdict(name, value, limit, True, f"{what}; no limit is set")
     passed = value >= limit
     rule = "as required" if passed else "too few"
     return Verdict(name, value, limit, passed, f"{what}; at least {part(limit)}: {rule}")
@@ -119,7 +119,7 @@ def _seam(run: Run, limit: float | None) -> Verdict:
         return Verdict("seam", None, limit, True, why)
     what = f"the class changes {score:.2f} times as often at the borders of patches as elsewhere"
     if limit is None:
-        return Verdict("seam", score, None, True, f"{what}: not judged")
+        return Verdict("seam", score, None, True, f"{what}; no limit is set")
     passed = score <= limit
     rule = "as required" if passed else "too often, look for straight lines in the map"
     return Verdict("seam", score, limit, passed, f"{what}; at most {limit:.2f}: {rule}")

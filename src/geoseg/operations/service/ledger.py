@@ -161,25 +161,27 @@ class Ledger(Seen):
             order_id, lambda c, _: transitions.put_off_own(c, order_id, run_id, reason, retry, due)
         )
 
-    # For the watcher, about the runs of others: each acts only where ``order`` still stands so
+    # For the watcher, about the runs of others: nothing is done, and None is given, where the order
+    # no longer stands as ``order`` says or a run holds it
 
-    def lost(self, order: Order, reason: str) -> Order:
-        """Its run is gone without a word: it is put off, unless the run has come back."""
+    def lost(self, order: Order, reason: str) -> Order | None:
+        """Its run is gone without a word: it is put off."""
         retry = self._retry
         return self._unless_moved(order, lambda c, r, _: transitions.put_off(c, r, reason, retry))
 
-    def cancelled(self, order: Order, reason: str) -> Order:
+    def cancelled(self, order: Order, reason: str) -> Order | None:
         """Its run was cancelled."""
         return self._unless_moved(order, lambda c, row, _: transitions.cancel(c, row, reason))
 
-    def expect(self, order: Order) -> Order:
+    def expect(self, order: Order) -> Order | None:
         """Its run is under way and has ``START_SECONDS`` to begin it."""
         return self._unless_moved(order, transitions.expect)
 
     def again(self, order: Order) -> Order | None:
-        """Claim the next attempt of a waiting order; None where another watcher has."""
-        made = self._unless_moved(order, lambda c, row, _: transitions.again(c, row, row.reason))
-        return made if made.attempt == order.attempt + 1 else None
+        """Claim the next attempt of a waiting order."""
+        return self._unless_moved(
+            order, lambda c, row, _: transitions.again(c, row, f"try {row.tries + 1}")
+        )
 
     # For the operator
 
@@ -212,13 +214,16 @@ class Ledger(Seen):
 
     def _unless_moved(
         self, order: Order, change: Callable[[Connection, Any, Moment], None]
-    ) -> Order:
-        def work(connection: Connection, now: Moment) -> None:
+    ) -> Order | None:
+        def work(connection: Connection) -> Order | None:
+            now = self._database.moment(connection)
             row = transitions.unchanged(connection, order, now)
-            if row is not None:
-                change(connection, row, now)
+            if row is None:
+                return None
+            change(connection, row, now)
+            return self._order(connection, order.id)
 
-        return self._change(order.id, work)
+        return self._database.write(work)
 
 
 def _require_schema(connection: Connection, name: str) -> None:

@@ -60,7 +60,7 @@ def pack(run: Run, place: Placement) -> Package:
             f"{run.folder.item}: the run's products are not described yet, so there is nothing to "
             "publish; finish the run first with 'geoseg run'"
         )
-    scratch = files.make_folder(run.folder.work / "publish")
+    scratch = files.make_folder(run.folder.work / "publish" / f"{place.area}-{place.version}")
     config = _config(run, scratch)
     products = [_file(key, asset, run.folder.root) for key, asset in described["assets"].items()]
     item = _item(described, place, [*products, config])
@@ -87,7 +87,7 @@ def _file(key: str, asset: Mapping[str, Any], root: Path) -> File:
     name = source.relative_to(root).as_posix() if inside else f"{folder}/{source.name}"
     if not source.is_file():
         raise OutputError(
-            f"{source}: the run's item {root.name} names it, but it is not there any more; run "
+            f"{source}: the run's item names it, but it is not there any more; run "
             "'geoseg run' again with the same config and output"
         )
     return File(name, source, known_sum(asset), str(asset["type"]))

@@ -57,13 +57,14 @@ def _try_again(service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher, o
 def _end(ledger: Ledger, dispatcher: Dispatcher, order: Order, state: RunState) -> str:
     """The order's run is over, or as good as: it has not said so, nor how."""
     if state.kind == "cancelled":
-        return ledger.cancelled(order, state.message or "its run was cancelled").state
+        ended = ledger.cancelled(order, state.message or "its run was cancelled")
+        return "cancelled" if ended else ""
     if state.kind in ALIVE:
         reason = "it no longer says that it is alive"
         dispatcher.crash(order.run_id, reason)
     else:
         reason = f"its run {_ended(state)}"
-    return "lost" if ledger.lost(order, reason).state != order.state else ""
+    return "lost" if ledger.lost(order, reason) else ""
 
 
 def _ended(state: RunState) -> str:

@@ -34,12 +34,10 @@ def remove_due(store: Store, shelf: Shelf, now: dt.datetime) -> list[str]:
 def _remove(store: Store, folder: str) -> bool:
     """Remove what the manifest lists, then the manifest; False where there is none any more."""
     manifest = store.read(f"{folder}/{MANIFEST}")
-    if manifest is None:
-        return False
-    for name in json.loads(manifest.content)["files"]:
+    for name in json.loads(manifest.content)["files"] if manifest else ():
         store.delete(f"{folder}/{name}")
-    store.delete(f"{folder}/{MANIFEST}")
-    return True
+    store.delete(f"{folder}/{MANIFEST}")  # and with it the folder, which may have outlived a kill
+    return manifest is not None
 
 
 def gone(store: Store, shelf: Shelf) -> list[str]:

@@ -56,7 +56,7 @@ schema = Table("geoseg_ledger", METADATA, Column("schema", Integer, nullable=Fal
 """One row. Who changes what others decide on locks it, so that they do so one after another."""
 
 sightings = Table(
-    "sightings",
+    "geoseg_sightings",
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("area", String(80), nullable=False),
@@ -78,7 +78,7 @@ sightings = Table(
 )
 
 orders = Table(
-    "orders",
+    "geoseg_orders",
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("area", String(80), nullable=False),
@@ -108,7 +108,7 @@ orders = Table(
 )
 
 events = Table(
-    "events",
+    "geoseg_events",
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("at", Utc, nullable=False),
@@ -116,7 +116,7 @@ events = Table(
     Column("season", String(40), nullable=False),
     Column("order_id", Integer),  # none: about the area, such as what it is waiting for
     Column("what", Text, nullable=False),
-    Index("events_of", "area", "season", "order_id"),
+    Index("geoseg_events_of", "area", "season", "order_id"),
 )
 
 

@@ -23,6 +23,9 @@ OF_FILES = frozenset(
 WITHOUT_EFFECT = frozenset({"cluster", "title"})
 """Keys that move no pixel of a map: a change of them is no reason to make it again."""
 
+OF_PIXELS = frozenset({"network", "bands", "dates", "normalization", "classes", "weights_sha256"})
+"""Fields of a model card that move pixels; a model that was only scored anew is the same model."""
+
 
 @dataclass(frozen=True)
 class Template:
@@ -68,17 +71,17 @@ def load_template(area: AreaConfig) -> Template:
             f"{area.run}: model.bundle is missing; an area is mapped with a trained model, so name "
             "the folder of one (geoseg train)"
         )
-    card = bundle.load_card(config.model.named[0])
+    cards = [bundle.load_card(folder) for folder in config.model.named]
     slots = len(area.season.windows())
-    if slots != len(card.dates):
+    if slots != len(cards[0].dates):
         raise ModelError(
-            f"{config.model.named[0]} takes {len(card.dates)} images, season.slots of the area has "
-            f"{slots}; give as many slots as the model takes"
+            f"{config.model.named[0]} takes {len(cards[0].dates)} images, season.slots of the area "
+            f"has {slots}; give as many slots as the model takes"
         )
     made_with = {key: value for key, value in content.items() if key not in WITHOUT_EFFECT}
-    models = [bundle.identify(folder) for folder in config.model.named]
+    models = [card.model_dump(mode="json", include=set(OF_PIXELS)) for card in cards]
     fingerprint = files.digest([made_with, models, mask_values(area)])
-    return Template(area.run, content, card.bands, fingerprint)
+    return Template(area.run, content, cards[0].bands, fingerprint)
 
 
 def mask_values(area: AreaConfig) -> tuple[int, ...]:

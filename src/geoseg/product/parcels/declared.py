@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
+from geoseg.io import confine
 from geoseg.legend import Legend
 
 UNKNOWN, NONE = -1, -2
@@ -82,6 +83,7 @@ def _pairs(table: Path, legend: Legend) -> Iterator[tuple[str, int]]:
 
 def _rows(table: Path) -> Iterator[tuple[int, tuple[str, str]]]:
     """Row number and its two values; the separator is a comma, a semicolon or a tab."""
+    confine.local(table)
     try:
         lines = table.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
