@@ -36,7 +36,7 @@ class PrefectDispatcher:
         """``deployment`` as ``flow/name``; ``service``: the service file, as its runs can read it."""
         self._deployment, self._service = deployment, service
 
-    def start(self, order: Order, parameters: Mapping[str, str], key: str) -> str:
+    def start(self, order: Order, parameters: Mapping[str, str | int], key: str) -> str:
         """See ``Dispatcher.start``. Raises ``ConfigError`` where there is no such deployment."""
         with _client() as client:
             try:
@@ -78,10 +78,22 @@ def _client() -> Iterator[SyncPrefectClient]:
             yield client
     except ObjectNotFound as error:
         raise RemoteError(f"the Prefect server knows it no longer: {error}") from None
-    except (HTTPError, PrefectHTTPStatusError) as error:
-        text = " ".join(str(error).split())[:300] or type(error).__name__
+    except PrefectHTTPStatusError as error:
+        if error.response.is_server_error:
+            raise RemoteError(f"the Prefect server does not answer: {_told(error)}") from None
+        raise ConfigError(
+            f"the Prefect server refuses: {_told(error)}; check PREFECT_API_AUTH_STRING, and that its "
+            "deployments are of this version (python -m flows.register)"
+        ) from None
+    except HTTPError as error:
         raise RemoteError(
-            f"the Prefect server does not answer: {text}; check PREFECT_API_URL and that it runs"
+            f"the Prefect server does not answer: {_told(error)}; check PREFECT_API_URL and that it "
+            "runs"
         ) from None
     except RuntimeError as error:  # so says Prefect where a connection cannot be made at all
         raise RemoteError(f"the Prefect server does not answer: {error}") from None
+
+
+def _told(error: Exception) -> str:
+    """In one line of bounded length."""
+    return " ".join(str(error).split())[:500] or type(error).__name__

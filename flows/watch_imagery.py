@@ -36,7 +36,7 @@ def watch_imagery(service: str) -> Any:
         return Failed(message=str(error), data={"exit_code": error.exit_code})
     create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
     text = summary(record)
-    failed = len(record["failed"]) == record["areas"]
+    failed = len(record["failed"]) == record["areas"] or "unreconciled" in record
     return Failed(message=text, data={"exit_code": 2}) if failed else Completed(message=text)
 
 
@@ -66,6 +66,8 @@ def summary(record: dict[str, Any]) -> str:
     parts = [f"{record[name]} {name}" for name in counts if record.get(name)]
     failed = [f"{name}: {why}" for name, why in record["failed"].items()]
     text = f"{record['areas']} areas; " + (", ".join(parts) or "nothing new")
+    if "unreconciled" in record:
+        text += f"; orders under way were not looked after: {record['unreconciled']}"
     return "; ".join([text, *failed[:3]]) + ("; ..." if len(failed) > 3 else "")
 
 
