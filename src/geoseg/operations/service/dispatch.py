@@ -39,7 +39,11 @@ def dispatch(ledger: Ledger, dispatcher: Dispatcher, order: Order) -> str:
 
     A crash in between does no harm: asked for again, it is the same run.
     """
-    parameters = {"config": str(order.config), "output": str(order.output), "order": order.id}
+    parameters: dict[str, str | int] = {
+        "config": str(order.config),
+        "output": str(order.output),
+        "order": order.id,
+    }
     run_id = dispatcher.start(order, parameters, order.key)
     ledger.started(order, run_id)
     return run_id
