@@ -14,7 +14,7 @@ from geoseg.config.products import Layer, band_count, band_slices
 from geoseg.engine.ensemble import EnsembleSpec
 from geoseg.errors import ChangedInputError, OutputError
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import files
+from geoseg.io import confine, files
 from geoseg.model.context import Precision
 from geoseg.tiling import Lattice, Plan
 
@@ -57,6 +57,8 @@ class Job(BaseModel):
     """Patches of a block that go through the network together; 1 on a CPU."""
     cache: int
     """Bytes of decoded tiles that a process keeps."""
+    roots: tuple[str, ...] = ()
+    """The folders it was planned to keep to (``io.confine``), for workers that know of none."""
     folder: Path
     """Where blocks and receipts go; its name ends with the fingerprint."""
     fingerprint: str
@@ -111,7 +113,8 @@ def save_job(work: Path, content: dict[str, Any]) -> Job:
     Its fingerprint covers geoseg's version, the input files (path, size, mtime), the model bundles
     and whatever can move a pixel, plus what names and shapes the blocks' files.
     """
-    identity = {key: content[key] for key in content if key not in {"batch", "cache", "bundles"}}
+    apart = {"batch", "cache", "bundles", "roots"}
+    identity = {key: content[key] for key in content if key not in apart}
     plain = {key: _plain(value) for key, value in identity.items()}
     checksums = [checksum for _, checksum in content["bundles"]]
     fingerprint = files.digest([__version__, plain, checksums])
@@ -142,6 +145,7 @@ def open_job(file: Path) -> tuple[Job, tuple[Scene, ...]]:
         raise OutputError(
             f"{file} was written by another version of geoseg; run predict again"
         ) from None
+    confine.keep_to(job.roots)
     require_same_inputs(job)
     scenes = select(job.imagery)
     if identities(scenes) != job.inputs:

@@ -19,7 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
-from geoseg.io import parcel_parquet
+from geoseg.io import parcel_parquet, vector_files
 from geoseg.io.geopackages import FAILURES
 
 BATCH = 20_000
@@ -81,8 +81,9 @@ def describe_layer(path: Path, name: str | None) -> Layer:
     """Open a layer and say what it is; ``name`` may be None where the file has only one.
 
     Raises ``ParcelError`` where the file is missing or no vector file, the layer is not there, is
-    empty, has no CRS, or holds points or lines.
+    empty, has no CRS, or holds points or lines; ``ConfinedError``.
     """
+    vector_files.require(path)
     if not path.exists():
         raise ParcelError(f"{path}: no such file; name the file of parcels")
     with _naming(path):

@@ -15,6 +15,7 @@ import pyogrio
 import shapely
 
 from geoseg.errors import LabelError, OutputError
+from geoseg.io import vector_files
 from geoseg.io.geopackages import FAILURES
 
 
@@ -23,8 +24,9 @@ def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geop
 
     ``layer`` may be None where the file has one layer with geometry. Rows without geometry and
     points or lines are left out. Raises ``LabelError`` where the file is missing or no vector file,
-    a layer or column is not there, or there is no polygon or no CRS.
+    a layer or column is not there, or there is no polygon or no CRS; ``ConfinedError``.
     """
+    vector_files.require(path)
     if not path.exists():
         raise LabelError(f"{path}: no such file; name the file of label polygons in 'labels.file'")
     try:
@@ -48,6 +50,7 @@ def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, 
     The spatial index is asked, so that a layer of any size is answered at once; null is None.
     Raises ``OutputError`` where the file cannot be read: it is one that geoseg wrote.
     """
+    vector_files.require(path)
     try:
         table = pyogrio.read_dataframe(path, layer=layer, bbox=(x, y, x, y))
     except FAILURES as error:

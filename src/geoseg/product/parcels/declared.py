@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
+from geoseg.io import confine
 from geoseg.legend import Legend
 
 UNKNOWN, NONE = -1, -2
