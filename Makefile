@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check bench clean help
+.PHONY: demo test test-slow check audit bench clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,6 +26,13 @@ check: $(READY)  ## ruff, mypy --strict, the floors test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q tests/test_floors.py
+
+audit: $(READY)  ## known vulnerabilities of the pinned versions; asks api.osv.dev
+	@$(BIN)/pip-audit -r constraints.txt --no-deps --disable-pip -s osv --progress-spinner off \
+	    2> .audit.log; code=$$?; \
+	if grep -q "requests.exceptions" .audit.log; then \
+	    echo "audit: api.osv.dev cannot be reached, so NOTHING was checked; run it with a network"; \
+	else cat .audit.log; fi; rm -f .audit.log; exit $$code
 
 bench: $(READY)  ## geoseg against its peers at 2048 px; docs/benchmarks.md has more
 	@$(BIN)/python -m benchmarks.predict --size 2048 --peers all --json .bench/predict.json

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -22,61 +20,28 @@ if "PREFECT_API_URL" not in os.environ:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
-from prefect import State, flow, task
-from prefect.states import Completed, Failed
+from prefect import State, flow
 
-from flows.feedback import FlowProgress, publish_products
+from flows import guard, orders
+from flows.feedback import publish_products, publish_soundness
+from flows.orders import OrderNumber, Service
+from flows.steps import (
+    Config,
+    Output,
+    Place,
+    Scheduler,
+    StepCall,
+    evaluate,
+    in_turn,
+    open_run,
+    scheduler_or_default,
+    select,
+    step,
+    train,
+)
 from geoseg.errors import GeosegError
-
-Place = tuple[str, str]
-"""Config file and folder of the results."""
-
-
-def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]:
-    """A Prefect task that gives its state: a user's mistake fails it with its message alone.
-
-    Raised, the mistake would be logged with the traceback of every layer it came through.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., State[Any]]:
-        @wraps(function)
-        def run(*arguments: Any) -> Any:
-            try:
-                return function(*arguments)
-            except GeosegError as error:
-                return Failed(message=str(error), data={"exit_code": error.exit_code})
-
-        prefect_task = task(run, name=name)
-
-        def call(*arguments: Any) -> State[Any]:
-            return prefect_task(*arguments, return_state=True)
-
-        return call
-
-    return decorate
-
-
-def _open(place: Place) -> Any:
-    from geoseg.operations.run import Run
-
-    config, output = place
-    return Run.open(Path(config), Path(output) if output else None, FlowProgress())
-
-
-@step("select")
-def select(place: Place, scheduler: str) -> dict[str, Any]:
-    """Find the season's scenes and check that all fits together."""
-    from geoseg.operations import selection
-
-    return selection.select_scenes(_open(place), scheduler)
-
-
-@step("train")
-def train(place: Place) -> dict[str, Any]:
-    """Train a model, unless the config names one or it was trained before."""
-    from geoseg.operations import steps
-
-    return steps.train_model(_open(place))
+from geoseg.io import logs
+from geoseg.operations import progress_file
 
 
 @step("predict")
@@ -84,7 +49,7 @@ def predict(place: Place, scheduler: str) -> dict[str, Any]:
     """Plan the blocks and predict each on the Dask workers."""
     from geoseg.operations import mapping
 
-    return mapping.predict_blocks(_open(place), scheduler=scheduler)
+    return mapping.predict_blocks(open_run(place), scheduler=scheduler)
 
 
 @step("stitch")
@@ -92,7 +57,7 @@ def stitch(place: Place) -> dict[str, Any]:
     """Put the blocks together into the two cloud-optimized GeoTIFFs."""
     from geoseg.operations import mapping
 
-    return mapping.finish_map(_open(place))
+    return mapping.finish_map(open_run(place))
 
 
 @step("vectorize")
@@ -100,7 +65,7 @@ def vectorize(place: Place) -> dict[str, Any]:
     """Turn the class raster into crop polygons."""
     from geoseg.operations import steps
 
-    return steps.vectorize_map(_open(place))
+    return steps.vectorize_map(open_run(place))
 
 
 @step("parcels")
@@ -108,15 +73,7 @@ def parcels(place: Place) -> dict[str, Any]:
     """Say the crop of each parcel of the config's layer, and check what was declared."""
     from geoseg.operations import parcels as operation
 
-    return operation.check_run(_open(place))
-
-
-@step("evaluate")
-def evaluate(place: Place) -> dict[str, Any]:
-    """Score the map on labels that training never saw."""
-    from geoseg.operations import steps
-
-    return steps.evaluate_map(_open(place))
+    return operation.check_run(open_run(place))
 
 
 @step("report")
@@ -124,15 +81,17 @@ def report(place: Place) -> dict[str, Any]:
     """Write quicklook and report, and show them in Prefect."""
     from geoseg.operations import reporting
 
-    run = _open(place)
+    run = open_run(place)
     record = reporting.write_reports(run)
     publish_products(
         {
             "areas": record["areas"],
             "report": run.folder.report.as_uri(),
             "quicklook": run.folder.quicklook,
+            "status": progress_file.progress_path(run.folder.root).as_uri(),
         }
     )
+    publish_soundness(reporting.soundness(run))
     return record
 
 
@@ -141,21 +100,30 @@ def describe(place: Place) -> dict[str, Any]:
     """Describe the products for catalogues, as a STAC item."""
     from geoseg.operations import publishing
 
-    return publishing.describe_products(_open(place))
+    return publishing.describe_products(open_run(place))
 
 
 @flow(name="crop-map", description=__doc__)
-def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
-    """Make a crop-type map.
-
-    Args:
-        config: the run's config, a YAML file that this process can read.
-        output: folder of the results; out/NAME of the config where empty.
-        scheduler: address of a running Dask scheduler; workers on this machine where empty.
-    """
+def crop_map(
+    config: Config,
+    output: Output = "",
+    scheduler: Scheduler = "",
+    service: Service = "",
+    order: OrderNumber = 0,
+) -> Any:
+    """Make a crop-type map. What the parameters mean stands in ``flows.steps``."""
     place = (config, output)
-    scheduler = scheduler or os.environ.get("GEOSEG_SCHEDULER", "")
-    calls: list[tuple[Callable[..., State[Any]], tuple[Any, ...]]] = [
+    scheduler = scheduler_or_default(scheduler)
+    if not order:
+        made = _make(place, scheduler)
+        calls = [*made, (report, (place,)), (describe, (place,))]
+        return in_turn(place, calls, "map, polygons and report are written")
+    return _make_for(orders.job(service, order), place, scheduler)
+
+
+def _make(place: Place, scheduler: str) -> list[StepCall]:
+    """The steps to a map that can be judged."""
+    return [
         (select, (place, scheduler)),
         (train, (place,)),
         (predict, (place, scheduler)),
@@ -163,15 +131,20 @@ def crop_map(config: str, output: str = "", scheduler: str = "") -> Any:
         (vectorize, (place,)),
         (parcels, (place,)),
         (evaluate, (place,)),
+    ]
+
+
+def _make_for(job: orders.Job, place: Place, scheduler: str) -> State[Any]:
+    """The map of an order: from fetched imagery to what is published."""
+    calls: list[StepCall] = [
+        (orders.fetch, (job,)),
+        *_make(place, scheduler),
+        (orders.gates, (place, job)),
         (report, (place,)),
         (describe, (place,)),
+        (orders.publish, (place, job)),
     ]
-    for call, arguments in calls:
-        state = call(*arguments)
-        if not state.is_completed():
-            # A state of its own: Prefect would sum a task's state up as "1/1 states failed".
-            return Failed(message=state.message, data=state.result(raise_on_failure=False))
-    return Completed(message="map, polygons and report are written")
+    return orders.on_duty(job, lambda: in_turn(place, calls, "the map is published"))
 
 
 def main(config: str, output: str = "", scheduler: str = "") -> int:
@@ -180,12 +153,14 @@ def main(config: str, output: str = "", scheduler: str = "") -> int:
     from geoseg.operations.run import Run
 
     run = Run.open(Path(config), Path(output) if output else None)  # before a server is started
+    guard.start()
     state = crop_map(config, output, scheduler, return_state=True)
     if not state.is_completed():
         cause = state.result(raise_on_failure=False)
         if isinstance(cause, BaseException):
             raise cause  # a bug: its traceback is wanted
-        print(f"geoseg: {state.message}", file=sys.stderr)
+        if not logs.structured():
+            print(f"geoseg: {state.message}", file=sys.stderr)
         return int(cause["exit_code"])
     for line in reporting.summary(run):
         print(line)

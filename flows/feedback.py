@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import logging
+import os
+from collections.abc import Mapping
 from typing import Any, Self
 from uuid import UUID
 
@@ -10,12 +13,14 @@ from prefect import get_run_logger, runtime
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
+    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
 
 from geoseg.feedback import Console, Step
+from geoseg.io import logs
 
 EVERY = 5
 """Percent between two updates of a progress artifact; each is a request to the server."""
@@ -29,7 +34,7 @@ class FlowProgress:
 
     def __init__(self) -> None:
         deployed = runtime.deployment.id is not None
-        self._console = Console(get_run_logger().info if deployed else None)
+        self._console = Console(_log if deployed else None)
 
     def start(self, what: str, total: int, unit: str) -> Step:
         """See ``geoseg.feedback.Progress.start``."""
@@ -39,6 +44,38 @@ class FlowProgress:
     def say(self, line: str) -> None:
         """See ``geoseg.feedback.Progress.say``."""
         self._console.say(line)
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """See ``geoseg.feedback.Progress.note``: of these only a link is for people."""
+        if facts.get("dashboard"):
+            create_link_artifact(
+                facts["dashboard"],
+                link_text="Dask dashboard",
+                key="geoseg-dask",
+                description="The workers of this run, while it predicts",
+            )
+
+
+def _log(line: str) -> None:
+    """A line of news where nobody watches: Prefect's log, and geoseg's own."""
+    get_run_logger().info(line)
+    logs.log.info(line)
+
+
+def flow_facts() -> dict[str, Any]:
+    """What a run's progress file says of its flow run; no link to a server that goes with the run."""
+    flow_run = str(runtime.flow_run.id or "")
+    logs.about({"flow_run": flow_run})
+    url = runtime.flow_run.ui_url if os.environ.get("PREFECT_API_URL") else None
+    return {"prefect": {"run": flow_run, **({"url": url} if url else {})}}
+
+
+def redact_prefect() -> None:
+    """Keep secrets out of what Prefect logs for a run, its tracebacks among it."""
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            if not any(isinstance(known, logs.Redacting) for known in handler.filters):
+                handler.addFilter(logs.Redacting())
 
 
 class _FlowStep:
@@ -77,7 +114,23 @@ def publish_products(products: dict[str, Any]) -> None:
     create_link_artifact(
         products["report"], link_text="Report", key="geoseg-report", description="The whole report"
     )
+    create_link_artifact(
+        products["status"],
+        link_text="Status",
+        key="geoseg-status",
+        description="The run's progress file, as geoseg status reads it",
+    )
     picture = base64.b64encode(products["quicklook"].read_bytes()).decode()
     create_image_artifact(
         f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
     )
+
+
+def publish_gates(verdicts: list[dict[str, Any]]) -> None:
+    """What the map had to pass, as a table on the run's page."""
+    create_table_artifact(verdicts, key="geoseg-gates", description="Quality gates")
+
+
+def publish_soundness(markdown: str) -> None:
+    """What tells at a glance whether the map can be trusted."""
+    create_markdown_artifact(markdown, key="geoseg-map", description="Is the map sound?")

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "geoseg"
 FLOORS: dict[str, int] = {
     **dict.fromkeys(
-        ["errors", "grid", "legend", "tiling", "config", "normalization", "feedback"], 0
+        ["errors", "grid", "legend", "tiling", "config", "normalization", "feedback", "redaction"],
+        0,
     ),
     "io": 1,
     **dict.fromkeys(["imagery", "model"], 2),

@@ -96,7 +96,7 @@ def every_remote_worker(trial: Trial) -> None:
         trial.start("predict", "--scheduler", cluster.address)
         trial.moment()
         trial.kill(*cluster.family(0))
-        trial.end(3, "no worker.*run the same command", within=NOBODY + QUICK)
+        trial.end(2, "no worker.*run the same command", within=NOBODY + QUICK)
         cluster.start_worker()
         trial.resume()
 
@@ -107,7 +107,7 @@ def scheduler(trial: Trial) -> None:
         trial.start("predict", "--scheduler", cluster.address)
         trial.moment()
         trial.kill(psutil.Process(cluster.scheduler.pid))
-        trial.end(3, "scheduler went away.*run the same command", within=QUICK)
+        trial.end(2, "scheduler went away.*run the same command", within=QUICK)
         cluster.stop()
         cluster.start_scheduler()
         cluster.start_worker()

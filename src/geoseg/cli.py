@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import __version__
-from geoseg.commands.parcels import register as register_parcels
-from geoseg.commands.publish import register as register_publish
+from geoseg.commands import certificates, ledger, parcels, publish, status
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console
+from geoseg.io import logs
+from geoseg.operations import progress_file
 
 if TYPE_CHECKING:
     from geoseg.operations.run import Run
@@ -45,15 +46,25 @@ Output = Annotated[
 
 def main() -> None:
     """Entry point: a user's mistake ends with its message alone."""
+    logs.configure()
     try:
-        app()
+        with progress_file.ending():
+            app()
     except GeosegError as error:
-        typer.secho(f"geoseg: {error}", fg=typer.colors.RED, err=True)
+        _tell(str(error), typer.colors.RED)
         sys.exit(error.exit_code)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # what typer makes of Ctrl-C, and says nothing
-            typer.secho("geoseg: interrupted; the same command resumes", err=True)
+            _tell("interrupted; the same command resumes")
         raise
+
+
+def _tell(message: str, color: str | None = None) -> None:
+    """The last word of a command that went wrong."""
+    if logs.structured():
+        logs.log.error(message)
+    else:
+        typer.secho(f"geoseg: {message}", fg=color, err=True)
 
 
 def _version(wanted: bool) -> None:
@@ -104,8 +115,9 @@ def train(config: Config, output: Output = None) -> None:
     run = _open(config, output)
     from geoseg.operations import selection, steps  # noqa: PLC0415
 
-    selection.select_scenes(run)
-    typer.echo(f"model: {steps.train_model(run)['bundle']}")
+    with run.alone():
+        selection.select_scenes(run)
+        typer.echo(f"model: {steps.train_model(run)['bundle']}")
 
 
 @app.command(
@@ -126,9 +138,10 @@ def predict(
     run = _open(config, output)
     from geoseg.operations import mapping, selection  # noqa: PLC0415
 
-    selection.select_scenes(run, scheduler)
-    mapping.predict_blocks(run, None if scheduler else workers, scheduler)
-    mapping.finish_map(run)
+    with run.alone():
+        selection.select_scenes(run, scheduler)
+        mapping.predict_blocks(run, None if scheduler else workers, scheduler)
+        mapping.finish_map(run)
     typer.echo(f"map: {run.folder.class_map}\nconfidence: {run.folder.confidence}")
 
 
@@ -232,8 +245,8 @@ def run(
         raise typer.Exit(code)
 
 
-register_parcels(app)
-register_publish(app)
+for commands in (certificates, ledger, parcels, publish, status):
+    commands.register(app)
 
 
 def _open(config: Path, output: Path | None) -> Run:

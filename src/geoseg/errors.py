@@ -7,6 +7,8 @@ keeps its traceback.
 
 from __future__ import annotations
 
+from geoseg.redaction import redact
+
 
 class GeosegError(Exception):
     """Base of every error a user can mend. Never raised itself."""
@@ -15,6 +17,10 @@ class GeosegError(Exception):
     passing: bool = False
     """Whether the same command may succeed later with nothing mended in the config: disks are freed
     and servers come back, but no wait corrects a key. What runs unattended tries again on this alone."""
+
+    def __str__(self) -> str:
+        """The message without secrets: it ends in logs, on pages and in mails."""
+        return redact(super().__str__())
 
 
 class ConfigError(GeosegError):
@@ -90,6 +96,10 @@ class LedgerError(GeosegError):
     """The database of sightings and orders does not answer."""
 
     passing = True
+
+
+class OrderError(GeosegError):
+    """An order is not there, or is not this run's to work on: ended, replaced, or another's."""
 
 
 class BlockError(GeosegError):

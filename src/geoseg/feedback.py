@@ -6,9 +6,11 @@ on standard error, a flow also keeps a Prefect artifact up to date.
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -23,6 +25,9 @@ class Progress(Protocol):
 
     def say(self, line: str) -> None:
         """One line of news."""
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """What programs want to know of the work: JSON values by name, the latest of a name counts."""
 
 
 class Step(Protocol):
@@ -45,8 +50,9 @@ class Console:
     """Progress on a stream: a bar where it is a terminal, a line per tenth elsewhere."""
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
-        """``write`` takes each line, for a log; by default they go to standard error."""
-        self._write = write
+        """``write`` takes each line, for a log; by default they go to standard error, as records
+        where logs are structured."""
+        self._write = write or _structured_log()
 
     @property
     def terminal(self) -> bool:
@@ -65,6 +71,15 @@ class Console:
             tqdm.write(line, file=sys.stderr)
             sys.stderr.flush()
 
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """See ``Progress.note``: nothing for a person who watches."""
+
+
+def _structured_log() -> Callable[[str], None] | None:
+    """Where lines go that programs read (``GEOSEG_LOG=json``, see ``io.logs``); else None."""
+    wanted = os.environ.get("GEOSEG_LOG") == "json"
+    return logging.getLogger("geoseg").info if wanted else None
+
 
 class Silent:
     """Progress that nobody watches: tests and libraries."""
@@ -75,6 +90,9 @@ class Silent:
 
     def say(self, line: str) -> None:
         """See ``Progress.say``."""
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """See ``Progress.note``."""
 
 
 class _SilentStep:

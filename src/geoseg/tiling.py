@@ -108,7 +108,12 @@ class Block:
     @property
     def id(self) -> str:
         """Name of the block in files and messages, e.g. ``r0003_c0012``."""
-        return f"r{self.row:04d}_c{self.col:04d}"
+        return block_id(self.row, self.col)
+
+
+def block_id(row: int, col: int) -> str:
+    """Name of the block in that row and column of the blocks."""
+    return f"r{row:04d}_c{col:04d}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ class Slot:
         return self.first <= day <= self.last
 
     def __str__(self) -> str:
-        return f"{self.first}/{self.last}"
+        following = self.last + dt.timedelta(days=1)
+        month = self.first.day == following.day == 1 and (following - self.first).days < 32
+        return f"{self.first:%Y-%m}" if month else f"{self.first}/{self.last}"
 
 
 class SeasonConfig(Section):
@@ -45,7 +47,8 @@ class SeasonConfig(Section):
     slots: Literal["month"] | tuple[dt.date, ...] = "month"
     """One image for each calendar month, or near each of these days; as many as the model takes."""
     tolerance: Annotated[int, Field(ge=0, le=183)] = 10
-    """Days that an image may lie before or after a day of ``slots``."""
+    """Days that an image may lie before or after a day of ``slots``; half-way to the next one at
+    most, so that no image fits two."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -81,9 +84,11 @@ class SeasonConfig(Section):
             first = following
 
     def _near(self, days: tuple[dt.date, ...]) -> Iterator[Slot]:
-        reach = dt.timedelta(days=self.tolerance)
-        for day in days:
-            yield Slot(max(self.start, day - reach), min(self.end, day + reach))
+        reach, one = dt.timedelta(days=self.tolerance), dt.timedelta(days=1)
+        halves = [a + (b - a) // 2 for a, b in pairwise(days)]
+        earliest = [self.start, *(half + one for half in halves)]
+        for day, first, last in zip(days, earliest, [*halves, self.end], strict=True):
+            yield Slot(max(first, day - reach), min(last, day + reach))
 
 
 class DropConfig(Section):

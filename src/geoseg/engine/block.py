@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.engine.clock import PREDICT, READ, WAIT, WRITE, Clock
 from geoseg.engine.feed import upload
 from geoseg.engine.job import Job
 from geoseg.engine.stitch import decide, stitch
 from geoseg.engine.workplace import Workplace, workplace
-from geoseg.errors import GeosegError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import Cube
 from geoseg.io import files, geotiffs
@@ -56,36 +56,53 @@ def read_receipt(job: Job, block: Block) -> Receipt | None:
     return Receipt(**content)
 
 
-def predict_block(job_file: str, row: int, col: int, lanes: int = 1) -> Receipt:
+def predict_block(
+    job_file: str, row: int, col: int, lanes: int = 1, clock: Clock | None = None
+) -> Receipt:
     """Predict the block in row ``row`` and column ``col`` of the job's plan.
 
     For any number of threads of one process: ``lanes`` of them compute, the others read or write.
-    Raises ``RasterError`` for a damaged input, ``OutputError`` where the result has no room.
+    ``clock`` is for whoever wants to know what it cost. Raises ``RasterError`` for a damaged input,
+    ``OutputError`` where the result has no room.
     """
+    clock = clock or Clock()
     place = workplace(Path(job_file), lanes)
     job, block = place.job, place.job.plan.block_at(row, col)
     done = read_receipt(job, block)
-    return done or _write_block(job, block, _predict(place, block), place.scenes[0].grid)
+    if done:
+        return done
+    receipt = _write_block(job, block, _predict(place, block, clock), place.scenes[0].grid)
+    clock.lap(WRITE)
+    return receipt
 
 
-def _predict(place: Workplace, block: Block) -> NDArray[np.uint8]:
+def _predict(place: Workplace, block: Block, clock: Clock) -> NDArray[np.uint8]:
     """Class code, confidence and what else the job wants of the block's core, ``uint8[N, H, W]``."""
     job, cube = place.job, place.read(block.extent)
+    clock.bytes_read = cube.values.nbytes
+    clock.lap(READ)
     mapped = cube.mapped[block.core.within(block.extent)]
     if not mapped.any():
         return np.full((job.bands, *block.core.shape), NODATA, dtype=np.uint8)
     patches = [p for p in job.plan.lattice.patches(block.core) if _is_mapped(cube, block, p)]
-    with probabilities(place, block, patches, cube) as found:
-        return decide(found, mapped, place.ensemble.legend, job.layers)
+    with probabilities(place, block, patches, cube, clock) as found:
+        result = decide(found, mapped, place.ensemble.legend, job.layers)
+    clock.lap(PREDICT)
+    return result
 
 
 @contextmanager
 def probabilities(
-    place: Workplace, block: Block, patches: Sequence[Patch], cube: Cube
+    place: Workplace,
+    block: Block,
+    patches: Sequence[Patch],
+    cube: Cube,
+    clock: Clock | None = None,
 ) -> Iterator[Tensor]:
     """Class probabilities ``float32[K, h, w]`` of the block's core, of ``patches`` alone.
 
-    ``cube`` is what the block reads. The body has a lane of the workplace, as the networks had.
+    ``cube`` is what the block reads. The body has a lane of the workplace, as the networks had; the
+    ``clock`` hears how long that took to come.
     """
     ensemble = place.ensemble
     raw = upload(cube, ensemble.device)
@@ -96,6 +113,8 @@ def probabilities(
         return ensemble.probabilities([raw[extent.within(block.extent)] for extent in extents])
 
     with place.lane:
+        if clock:
+            clock.lap(WAIT)
         yield stitch(block.core, place.job.plan.lattice, patches, forward, place.job.batch)
 
 
@@ -118,18 +137,3 @@ def _write_block(job: Job, block: Block, result: NDArray[np.uint8], grid: Grid) 
     receipt = Receipt(block.id, job.fingerprint, mapped, files.sha256(path))
     files.write_json(path.with_suffix(".json"), asdict(receipt))
     return receipt
-
-
-Answer = Receipt | GeosegError
-"""A finished block, or the user's mistake that stops it."""
-
-
-def attempt_block(job_file: str, row: int, col: int, lanes: int) -> Answer:
-    """``predict_block`` for a crew: a user's mistake is an answer, not a failure.
-
-    Raised on a worker, it would be logged there with a traceback; and it would be tried again.
-    """
-    try:
-        return predict_block(job_file, row, col, lanes)
-    except GeosegError as error:
-        return error

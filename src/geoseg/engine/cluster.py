@@ -12,8 +12,10 @@ from geoseg.config import ClusterConfig, TlsConfig
 from geoseg.config.cluster import address_problem
 from geoseg.engine import local, named
 from geoseg.engine.capacity import await_worker
-from geoseg.engine.tls import refusal, security
+from geoseg.engine.tls import of_environment, refusal, security
 from geoseg.errors import ClusterError, ConfigError
+from geoseg.io.confine import require_cluster
+from geoseg.redaction import hide
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -55,6 +57,7 @@ class ClusterSettings:
         )
         lanes = None if config.lanes == "auto" else config.lanes
         gpus: tuple[str, ...] = ()
+        hide(config.options)  # what a cluster class says of a wrong one may repeat it
         if not address and (not class_path or asked == 0):
             gpus = local.visible_gpus()
             asked = max(1, len(gpus)) if asked is None else asked
@@ -67,7 +70,8 @@ class ClusterSettings:
             class_path=class_path if asked != 0 else None,
             options=config.options if class_path else {},
             resources=config.resources,
-            tls=config.tls,
+            # The environment tells of the scheduler that an operator runs, so of a running one alone.
+            tls=config.tls or (of_environment() if (address or "").startswith("tls://") else None),
         )
 
     @property
@@ -100,9 +104,12 @@ def check(settings: ClusterSettings) -> None:
     """Find the mistakes that need no cluster to be found: before hours of training, not after.
 
     Raises ``ConfigError`` for a class or an option that is not there, certificates that do not
-    belong together, and an address that is not encrypted where they are given, or the other way.
+    belong together, and an address that is not encrypted where they are given, or the other way;
+    ``ConfinedError`` for a cluster that may not be named (``io.confine``).
     """
     address = settings.address or ""
+    if address:
+        require_cluster("cluster.address", address)
     problem = address_problem(address, settings.tls is not None)
     if problem:
         raise ConfigError(f"cluster.address: {problem}")
@@ -110,9 +117,11 @@ def check(settings: ClusterSettings) -> None:
     if address.startswith("tls://") and not made.get_tls_config_for_role("client")["cert"]:
         raise ConfigError(
             f"cluster.address: {address} is encrypted and there are no certificates; give "
-            "'cluster.tls' with ca_file, cert and key"
+            "'cluster.tls' with ca_file, cert and key, or set GEOSEG_TLS_CA, GEOSEG_TLS_CERT and "
+            "GEOSEG_TLS_KEY"
         )
     if settings.class_path:
+        require_cluster("cluster.class", settings.class_path)
         found = named.find_class(settings.class_path)
         named.check_options(found, settings.options, settings.tls is not None)
 

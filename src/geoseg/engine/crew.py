@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.engine import local, workplace
 from geoseg.engine.capacity import addresses, capacity
+from geoseg.engine.dashboard import dashboard
 from geoseg.engine.machine import memory_limit
 from geoseg.model.memory import keep_memory
 
@@ -42,6 +43,8 @@ class Crew:
     """Bytes a process may use; None where nobody says."""
     lost: Callable[[], str] = lambda: ""
     """Why no answer can come any more; empty while one can."""
+    dashboard: str = ""
+    """Link to the page of a Dask cluster that shows its workers; empty where it has none."""
 
     def submit(self, function: Callable[..., T], *arguments: Any, route: int = 0) -> Future[T]:
         """Call ``function`` in a process, in that of ``route`` if it can be had."""
@@ -88,6 +91,7 @@ def on(client: Client, resources: Mapping[str, float], memory: int | None = None
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,
         lost=_Watch(client, resources),
+        dashboard=dashboard(client),
     )
 
 

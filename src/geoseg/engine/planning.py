@@ -16,6 +16,7 @@ from geoseg.engine.sizing import Imagery, Load, Size
 from geoseg.engine.workplace import lanes_on
 from geoseg.errors import GeosegError
 from geoseg.imagery.scenes import Scene
+from geoseg.io import confine
 from geoseg.model.bundle import ModelCard, identify
 from geoseg.model.context import DEFAULT_MARGIN, Precision
 from geoseg.model.footprint import Footprint
@@ -72,6 +73,7 @@ def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Crew
             "layers": request.layers,
             "batch": sizing.batch(load, choice.device_memory),
             "cache": size.cache,
+            "roots": confine.roots(),
         },
     )
     return Planned(job, choice, size)

@@ -6,10 +6,12 @@ from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
-from geoseg.engine.block import Receipt, attempt_block, read_receipt
+from geoseg.engine.attempt import Answer, Done, attempt_block, output_of
+from geoseg.engine.block import read_receipt
 from geoseg.engine.crew import Crew
 from geoseg.engine.job import Job
 from geoseg.engine.routes import Routes
+from geoseg.engine.tally import Tally
 from geoseg.errors import (
     BlockError,
     ChangedInputError,
@@ -20,6 +22,7 @@ from geoseg.errors import (
 )
 from geoseg.feedback import Progress, Step
 from geoseg.io import files
+from geoseg.io.logs import log
 from geoseg.tiling import Block
 
 IN_FLIGHT = 2
@@ -57,7 +60,8 @@ def predict(job: Job, crew: Crew, tries: int, progress: Progress) -> Outcome:
     with progress.start("predict", len(job.plan), "blocks") as step:
         step.advance(resumed, f"{resumed} were finished before")
         routes = Routes(job.plan, receipts, crew.processes)
-        failed = _Window(job, crew, tries, routes, receipts, step).run()
+        tally = Tally(len(job.plan), resumed, progress)
+        failed = _Window(job, crew, tries, routes, receipts, step, tally).run()
     if failed:
         error, cause = _explain(failed, job)
         raise error from cause
@@ -82,7 +86,8 @@ class _Window:
     routes: Routes
     receipts: dict[str, int]
     step: Step
-    sent: dict[Future[Receipt | GeosegError], _Sent] = field(default_factory=dict)
+    tally: Tally
+    sent: dict[Future[Answer], _Sent] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     suspects: list[_Sent] = field(default_factory=list)
     """Blocks with one try left: they may have brought down others beside them, or been brought down."""
@@ -93,6 +98,7 @@ class _Window:
         for number in range(self.crew.threads * IN_FLIGHT):
             self._send_next(number % self.crew.processes)
         while self.sent:
+            self.tally.tell(in_flight=len(self.sent))
             for future in self._returned():
                 sent = self.sent.pop(future)
                 self._take(sent, future)
@@ -100,6 +106,7 @@ class _Window:
                     self._send_next(sent.route)
             if not self.sent and self.suspects and not self._hopeless:
                 self._send(self.suspects.pop())
+        self.tally.tell(in_flight=0)
         return self.failed
 
     def _send_next(self, route: int) -> None:
@@ -112,7 +119,7 @@ class _Window:
         future = self.crew.submit(attempt_block, *place, self.crew.lanes, route=sent.route)
         self.sent[future] = sent
 
-    def _returned(self) -> set[Future[Receipt | GeosegError]]:
+    def _returned(self) -> set[Future[Answer]]:
         """The futures that are done, at least one."""
         while True:
             done, _ = wait(self.sent, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -129,22 +136,35 @@ class _Window:
             "finished blocks are kept"
         )
 
-    def _take(self, sent: _Sent, future: Future[Receipt | GeosegError]) -> None:
+    def _take(self, sent: _Sent, future: Future[Answer]) -> None:
         block = sent.block
         if future.cancelled():
             self.sent[future] = sent
             self._give_up(self.crew.lost() or "the connection to the Dask scheduler was lost")
         self.attempts[block.id] += 1
         answer = future.exception() or future.result()
-        if isinstance(answer, Receipt):
-            self.receipts[block.id] = answer.pixels
+        if isinstance(answer, Done):
+            self.receipts[block.id] = answer.receipt.pixels
+            self.tally.finished(answer.spent)
             self.step.advance(note=block.id)
-        elif isinstance(answer, GeosegError) or self.attempts[block.id] >= self.tries:
+            return
+        final = isinstance(answer, GeosegError) or self.attempts[block.id] >= self.tries
+        self._record(block, answer, final)
+        if final:
             self.failed[block.id] = answer
         elif self.attempts[block.id] == self.tries - 1:
             self.suspects.append(sent)
         else:
             self._send(sent)
+
+    def _record(self, block: Block, error: BaseException, final: bool) -> None:
+        """Tell of a failed try here too: a worker that was killed told nobody."""
+        text = str(error) if isinstance(error, GeosegError) else f"{type(error).__name__}: {error}"
+        self.tally.failed(block.id, text, final)
+        about = {"run": output_of(str(self.job.file)), "stage": "predict", "block": block.id}
+        what = "given up" if final else "to be tried again"
+        attempt = self.attempts[block.id]
+        log.warning("block is %s: %s", what, text, extra={**about, "attempt": attempt})
 
     @property
     def _hopeless(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.config import TlsConfig
@@ -10,6 +12,25 @@ from geoseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from distributed import Security
+
+_VARIABLES = {"ca_file": "GEOSEG_TLS_CA", "cert": "GEOSEG_TLS_CERT", "key": "GEOSEG_TLS_KEY"}
+
+
+def of_environment() -> TlsConfig | None:
+    """The certificates that ``GEOSEG_TLS_CA``, ``_CERT`` and ``_KEY`` name; None without them.
+
+    Raises ``ConfigError`` where only some are set.
+    """
+    given = {key: os.environ.get(name, "") for key, name in _VARIABLES.items()}
+    if not any(given.values()):
+        return None
+    for key, path in given.items():
+        if not path:
+            raise ConfigError(
+                f"{_VARIABLES[key]}: not set, though others of {', '.join(_VARIABLES.values())} are; "
+                "set all three, or none"
+            )
+    return TlsConfig(**{key: Path(path) for key, path in given.items()})
 
 
 def security(tls: TlsConfig | None) -> Security:

@@ -22,7 +22,7 @@ from geoseg.engine.job import Job, open_job, require_same_inputs
 from geoseg.grid import Window
 from geoseg.imagery.cube import Cube, read_cube
 from geoseg.imagery.scenes import Scene
-from geoseg.io import gdal
+from geoseg.io import confine, gdal
 from geoseg.io.open_rasters import OpenRasters
 from geoseg.model.predictor import forget_predictors
 
@@ -109,6 +109,7 @@ def _prepare(job_file: Path, lanes: int) -> Workplace:
     # more, and networks side by side would fight for the cores.
     torch.set_num_threads(1)
     job, scenes = open_job(job_file)
+    confine.keep_to(job.roots)
     gdal.use_cache(max([job.cache, *(place.job.cache for place in _open.values())]))
     return Workplace(job, scenes, aside(Ensemble.load, job.ensemble), lanes)
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import EmptySelectionError, SceneError
+from geoseg.io import confine
 
 _ANYTHING = {"*": "[^/]*", "{band}": r"(?P<band>[A-Za-z0-9]+)", "{step}": r"(?P<step>\d+)"}
 
 # A date is as long as its format prints: "2025-06-01" is not read out of "2025-06-012".
 _LENGTHS = {"Y": 4, "m": 2, "d": 2, "j": 3, "y": 2, "H": 2, "M": 2, "S": 2}
+
+Groups = dict[str, str | None]
+"""What stands in a name at each placeholder of the pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,11 @@ def find(folder: Path, pattern: str, date_format: str, section: str) -> list[Mat
     ``section`` is where the config names the folder, for messages. Raises ``EmptySelectionError``
     where the folder is missing or nothing fits, ``SceneError`` for a file whose date is none.
     """
+    confine.local(folder)
     if not folder.is_dir():
         raise EmptySelectionError(f"{folder}: no such folder; check '{section}.folder'")
-    expression = _expression(pattern, date_format, section)
-    found = []
-    # Exactly as deep as the pattern: quick in a large tree, and links to folders are followed.
-    for path in sorted(folder.glob("/".join("*" * (pattern.count("/") + 1)))):
-        name = path.relative_to(folder).as_posix()
-        match = expression.fullmatch(name)
-        # A writer that was killed leaves a hidden part of a file.
-        if match and path.is_file() and not re.search(r"(^|/)\.", name):
-            found.append(_match(path, match.groupdict(), date_format))
+    named = fitting(folder, pattern, date_format, section)
+    found = [to_match(path, groups, date_format) for path, groups in named]
     if not found:
         some = ", ".join(sorted(p.name for p in folder.iterdir())[:3]) or "nothing"
         raise EmptySelectionError(
@@ -65,6 +64,20 @@ def find(folder: Path, pattern: str, date_format: str, section: str) -> list[Mat
             f"...); correct '{section}.pattern' or 'imagery.date_format'"
         )
     return found
+
+
+def fitting(
+    folder: Path, pattern: str, date_format: str, section: str
+) -> Iterator[tuple[Path, Groups]]:
+    """The files whose names fit, in order of name, and what stands at the pattern's placeholders."""
+    expression = _expression(pattern, date_format, section)
+    # Exactly as deep as the pattern: quick in a large tree, and links to folders are followed.
+    for path in sorted(folder.glob("/".join("*" * (pattern.count("/") + 1)))):
+        name = path.relative_to(folder).as_posix()
+        match = expression.fullmatch(name)
+        # A writer that was killed leaves a hidden part of a file.
+        if match and path.is_file() and not re.search(r"(^|/)\.", name):
+            yield path, match.groupdict()
 
 
 def _expression(pattern: str, date_format: str, section: str) -> re.Pattern[str]:
@@ -91,7 +104,8 @@ def _date_expression(date_format: str) -> str:
     return re.sub(r"%(\w)", digits, re.escape(date_format))
 
 
-def _match(path: Path, groups: dict[str, str | None], date_format: str) -> Match:
+def to_match(path: Path, groups: Groups, date_format: str) -> Match:
+    """What a name says; ``SceneError`` where its date is none."""
     text, step = groups.get("date"), groups.get("step")
     date = None
     if text:

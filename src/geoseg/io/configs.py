@@ -15,7 +15,7 @@ from geoseg.config import RunConfig
 from geoseg.config.base import FilePath, Section
 from geoseg.config.service import GatesConfig, ServiceConfig
 from geoseg.errors import ConfigError
-from geoseg.io import legends
+from geoseg.io import confine, legends
 from geoseg.io.plain_yaml import Loader
 
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
@@ -26,21 +26,22 @@ _Kind = TypeVar("_Kind", bound=Section)
 
 def load(path: Path) -> RunConfig:
     """The checked config in a YAML file; ``ConfigError`` where it is missing or wrong."""
-    return parse(_content(path), path.resolve().parent, str(path))
+    return parse(mapping(path), path.resolve().parent, str(path))
 
 
 def load_service(path: Path) -> ServiceConfig:
     """The checked service file; ``ConfigError`` where it is missing or wrong."""
-    return _checked(ServiceConfig, _content(path), path.resolve().parent, str(path))
+    return _checked(ServiceConfig, mapping(path), path.resolve().parent, str(path))
 
 
 def load_gates(path: Path) -> GatesConfig:
     """The checked gates in a YAML file of their own; ``ConfigError`` where it is missing or wrong."""
-    return _checked(GatesConfig, _content(path), path.resolve().parent, str(path))
+    return _checked(GatesConfig, mapping(path), path.resolve().parent, str(path))
 
 
-def _content(path: Path) -> dict[str, Any]:
+def mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; ``ConfigError`` where there is none."""
+    confine.local(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:

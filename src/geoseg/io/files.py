@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OutputError
+from geoseg.io import confine
 
 
 @contextmanager
@@ -20,8 +21,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, renamed over it when the body ends well.
 
     Readers see the old file or the new one, never a part; when the body fails, the temporary file
-    is removed and ``path`` is as it was. Raises ``OutputError`` where the place cannot be written.
+    is removed and ``path`` is as it was. Raises ``OutputError`` where the place cannot be written,
+    ``ConfinedError`` where it may not.
     """
+    confine.require(path)
     make_folder(path.parent)
     # The suffix stays last: GDAL picks some drivers' side files by it.
     part = path.with_name(f".{path.stem[:100]}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
@@ -67,7 +70,8 @@ def _cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder and its parents; ``OutputError`` where that is not possible."""
+    """Create a folder and its parents; ``OutputError`` or ``ConfinedError`` where that cannot be."""
+    confine.require(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,6 +92,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Content of a JSON file; None where it is not there or is no JSON (a torn record)."""
+    confine.require(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):

@@ -13,12 +13,16 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.grid import Window
+from geoseg.io import confine
 
 FAILURES = (RasterioError, CPLE_BaseError)
 
 # Block files and some imagery have no place on Earth; geoseg maps them in pixels, and says so once.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
+
+_OFFLINE = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
+"""Lets GDAL's network file systems open nothing: nothing of geoseg's should lead there, should it."""
 
 # Bytes of GDAL's cache of decoded tiles; GDAL's own default is 5 % of the machine's memory, in each
 # process. The cache is the process's, so its size is too.
@@ -47,7 +51,8 @@ def small_cache() -> Iterator[None]:
 
 def environment() -> rasterio.Env:
     """GDAL's settings while a file is open."""
-    return rasterio.Env(**({} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _cache}))
+    settings = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _cache}
+    return rasterio.Env(**settings, **(_OFFLINE if confine.confined() else {}))
 
 
 def to_rasterio(window: Window) -> RasterioWindow:

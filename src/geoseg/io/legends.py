@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 import yaml
 
 from geoseg.errors import ConfigError
+from geoseg.io import confine
 from geoseg.io.plain_yaml import Loader
 
 Entry = dict[str, Any]
@@ -39,6 +40,7 @@ _BLANKS = re.compile(r"(\d+)" + 4 * r"\s+(\d+)" + r"(?:\s+(.*))?")
 
 def read(path: Path) -> list[Entry]:
     """The classes in a file, in its order. Raises ``ConfigError``."""
+    confine.local(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(sorted(_READERS))

@@ -8,12 +8,12 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.io import rasters
 from geoseg.io.gdal import environment
+from geoseg.io.sources import open_raster
 
 MOST = 400
 """Files kept open at once; systems commonly allow a process 1024."""
@@ -68,7 +68,7 @@ class _OpenRaster:
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         with self._lock, rasters.naming(self._path):
             if self._source is None:
-                self._source = rasterio.open(self._path)
+                self._source = open_raster(self._path)
             return rasters.read_open(self._source, bands, window, nodata)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """The one door to rasters that are read: what a file is, and the pixels of a window.
 
-GDAL through rasterio. Every failure to open or read becomes a ``RasterError`` that names the file.
+GDAL through rasterio. Every failure to open or read becomes a ``RasterError`` that names the file;
+what may not be opened is a ``ConfinedError``.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 
 from geoseg.errors import RasterError
 from geoseg.grid import Grid, Window
+from geoseg.io import confine
 from geoseg.io.gdal import FAILURES, cause, environment, to_rasterio
+from geoseg.io.sources import open_raster
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class RasterInfo:
 def naming(path: Path) -> Iterator[None]:
     """Failures to open or read in the body become a ``RasterError`` that names the file."""
     if not os.path.exists(path):  # unlike Path.exists, False for a name no file can have
+        confine.local(path)  # what was never meant as a file's name is told as such
         raise RasterError(f"{path}: no such file; check its name and folder")
     if path.is_dir():
         raise RasterError(f"{path} is a folder; name one raster file in it")
@@ -68,7 +71,7 @@ def naming(path: Path) -> Iterator[None]:
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """A raster open for reading; see ``naming``."""
-    with naming(path), environment(), rasterio.open(path) as source:
+    with naming(path), environment(), open_raster(path) as source:
         yield source
 
 

@@ -18,6 +18,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from geoseg.grid import Grid, Window
+from geoseg.io import confine
 from geoseg.io.gdal import FAILURES, environment, to_rasterio
 from geoseg.io.geotiffs import (
     Compression,
@@ -65,6 +66,7 @@ def scratch(target: Path, grid: Grid, spec: RasterSpec) -> Iterator[Scratch]:
     ``spec`` needs a nodata value. Raises ``OutputError`` where there is no room.
     """
     assert spec.nodata is not None
+    confine.require(target)
     path = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.part.tif")
     plain = {**profile(grid, spec), "compress": "none", "predictor": 1, "sparse_ok": True}
     try:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg.config import ClassEntry, make_legend
 from geoseg.errors import ConfigError, ModelError
-from geoseg.io import files
+from geoseg.io import confine, files
 from geoseg.legend import Legend
 from geoseg.model.context import Context
 from geoseg.model.networks import NetworkSpec, build
@@ -103,6 +103,7 @@ def annotate(folder: Path, card: ModelCard) -> None:
 
 def load_card(folder: Path) -> ModelCard:
     """The card of a bundle; ``ModelError`` where there is none or it is damaged."""
+    confine.local(folder)
     if not (folder / CARD).is_file():
         raise ModelError(
             f"{folder} is not a model bundle (no {CARD}); check 'model.bundle', or leave it out to "
@@ -138,6 +139,7 @@ def load(folder: Path) -> tuple[ModelCard, nn.Module]:
 
     card = load_card(folder)
     path = folder / WEIGHTS
+    confine.require(path)
     if not path.is_file() or files.sha256(path) != card.weights_sha256:
         raise ModelError(f"{path} is missing or not the file its card was written for; train again")
     network = build(card.network)

@@ -33,6 +33,8 @@ def predict_blocks(run: Run, workers: int | None = None, scheduler: str = "") ->
         with _crew(settings) as crew:
             planned = plan_job(_request(run), run.scenes, run.folder.work, crew)
             _announce(run, planned, crew)
+            if crew.dashboard:
+                run.progress.note({"dashboard": crew.dashboard})
             outcome = predict(planned.job, crew, run.config.predict.tries, run.progress)
         if not outcome.pixels:
             raise EmptySelectionError(

@@ -10,7 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from geoseg import __version__
+from geoseg.errors import OutputError
 from geoseg.imagery.clear import Clear, clear_shares
+from geoseg.io import files
 from geoseg.model.bundle import identify, load_card
 from geoseg.operations.preview import headline
 from geoseg.operations.quality import map_quality, recorded_gates
@@ -20,7 +22,8 @@ from geoseg.product.certainty import Certainty, certainty
 from geoseg.product.pictures import map_pictures
 from geoseg.product.quicklook import write_quicklook
 from geoseg.product.report.outputs import purpose
-from geoseg.product.report.write import write_report
+from geoseg.product.report.soundness import soundness as soundness_of
+from geoseg.product.report.write import JSON, write_report
 
 STEPS = ("select", "train", "predict", "stitch", "vectorize", "evaluate", "parcels", "change")
 PLAN = (
@@ -52,6 +55,15 @@ def write_reports(run: Run) -> Record:
         pictures = map_pictures(folder.class_map, folder.confidence, run.legend)
         write_report(_content(run, record, sure), folder.root, pictures)
     return record
+
+
+def soundness(run: Run) -> str:
+    """The report in half a page of Markdown; ``OutputError`` where it is not written."""
+    path = run.folder.root / JSON
+    content = files.read_json(path)
+    if not isinstance(content, dict):
+        raise OutputError(f"{path} is not there; run the report step first")
+    return soundness_of(content)
 
 
 def _areas(run: Run, sure: Certainty) -> list[Record]:

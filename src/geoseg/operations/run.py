@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from geoseg.config import RunConfig
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress, Silent
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import configs, files, rasters
+from geoseg.io import configs, files, locks, rasters
 from geoseg.legend import Legend
 from geoseg.model.bundle import load_card
+from geoseg.operations import progress_file
+from geoseg.operations.watched import Watched
 
 Record = dict[str, Any]
 """What a step found or made, as JSON values."""
@@ -114,7 +116,14 @@ class Run:
         if output.exists() and not output.is_dir():
             raise OutputError(f"{output} is a file; --output names the folder of the results")
         files.make_folder(folder.work)
-        return cls(content, folder, progress or Silent())
+        kept = progress_file.of(folder.work, folder.name)
+        return cls(content, folder, Watched(progress or Silent(), kept))
+
+    @contextmanager
+    def alone(self) -> Iterator[Self]:
+        """Keep other runs out of the folder while the body works; ``BusyError`` where one is in."""
+        with locks.holding(self.folder.root):
+            yield self
 
     @cached_property
     def scenes(self) -> tuple[Scene, ...]:
@@ -149,7 +158,8 @@ class Run:
         """Time a step and keep what it puts into the record, once it has ended well."""
         record: Record = {}
         began = time.perf_counter()
-        yield record
+        with progress_file.of(self.folder.work, self.folder.name).stage(name):
+            yield record
         record["seconds"] = round(time.perf_counter() - began, 2)
         files.write_json(self.folder.work / f"{name}.json", record)
 

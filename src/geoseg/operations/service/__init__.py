@@ -1,1 +1,1 @@
-"""What runs unattended: from new imagery to published maps."""
+"""What runs unattended: new imagery, orders, the runs they start, maps that are published."""

@@ -77,6 +77,15 @@ def verify(store: Store, area: str, version: Version) -> Iterator[tuple[str, str
         yield key, _trouble(store.sum(key), known_sum(asset))
 
 
+def newest_sequence(config: PublishConfig, area: str, season: str) -> int:
+    """Place of the newest version of an area and season; 0 where none is published.
+
+    Raises ``OutputError``, ``RemoteError``.
+    """
+    newest = read_shelf(open_store(config.destination, config.endpoint), area).newest(season)
+    return newest.sequence if newest else 0
+
+
 def last_published(config: PublishConfig, area: str, season: str, work: Path) -> Path | None:
     """The class raster of the newest version of an area and season as a file of this machine; None
     where none is published.

@@ -83,6 +83,7 @@ def _pairs(table: Path, legend: Legend) -> Iterator[tuple[str, int]]:
 
 def _rows(table: Path) -> Iterator[tuple[int, tuple[str, str]]]:
     """Row number and its two values; the separator is a comma, a semicolon or a tab."""
+    confine.local(table)
     try:
         lines = table.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:

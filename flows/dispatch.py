@@ -1,0 +1,87 @@
+"""Prefect as what starts the runs of orders: see ``geoseg.operations.service.dispatch.Dispatcher``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from uuid import UUID
+
+from httpx import HTTPError
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Crashed
+
+from geoseg.errors import ConfigError, RemoteError
+from geoseg.operations.service.dispatch import Kind, RunState
+from geoseg.operations.service.orders import Order
+
+KINDS: dict[StateType, Kind] = {
+    StateType.SCHEDULED: "pending",
+    StateType.PENDING: "pending",
+    StateType.PAUSED: "pending",
+    StateType.RUNNING: "running",
+    StateType.CANCELLING: "running",
+    StateType.COMPLETED: "completed",
+    StateType.FAILED: "failed",
+    StateType.CRASHED: "crashed",
+    StateType.CANCELLED: "cancelled",
+}
+
+
+class PrefectDispatcher:
+    """Runs of one deployment."""
+
+    def __init__(self, deployment: str, service: str) -> None:
+        """``deployment`` as ``flow/name``; ``service``: the service file, as its runs can read it."""
+        self._deployment, self._service = deployment, service
+
+    def start(self, order: Order, parameters: Mapping[str, str], key: str) -> str:
+        """See ``Dispatcher.start``. Raises ``ConfigError`` where there is no such deployment."""
+        with _client() as client:
+            try:
+                deployment = client.read_deployment_by_name(self._deployment)
+            except ObjectNotFound:
+                raise ConfigError(
+                    f"deployment: Prefect knows no {self._deployment!r}; deploy it (prefect deploy), "
+                    "or correct 'deployment' in the service file"
+                ) from None
+            run = client.create_flow_run_from_deployment(
+                deployment.id,
+                parameters={**parameters, "service": self._service},
+                name=f"{order.area} {order.season} order {key}",
+                tags=[order.area],
+                idempotency_key=f"geoseg:{order.fingerprint[:16]}:{key}",
+            )
+        return str(run.id)
+
+    def state(self, run_id: str) -> RunState:
+        """See ``Dispatcher.state``."""
+        with _client() as client:
+            try:
+                state = client.read_flow_run(UUID(run_id)).state
+            except (ObjectNotFound, ValueError):  # the latter: an id that Prefect never gave
+                return RunState("unknown")
+        return RunState(KINDS[state.type], state.message or "") if state else RunState("unknown")
+
+    def crash(self, run_id: str, reason: str) -> None:
+        """See ``Dispatcher.crash``."""
+        with _client() as client:
+            client.set_flow_run_state(UUID(run_id), Crashed(message=reason), force=True)
+
+
+@contextmanager
+def _client() -> Iterator[SyncPrefectClient]:
+    """A client of the server that Prefect's settings name; its failures are ``RemoteError``."""
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except ObjectNotFound as error:
+        raise RemoteError(f"the Prefect server knows it no longer: {error}") from None
+    except (HTTPError, PrefectHTTPStatusError) as error:
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        raise RemoteError(
+            f"the Prefect server does not answer: {text}; check PREFECT_API_URL and that it runs"
+        ) from None
+    except RuntimeError as error:  # so says Prefect where a connection cannot be made at all
+        raise RemoteError(f"the Prefect server does not answer: {error}") from None

@@ -1,0 +1,100 @@
+"""What a run does for an order of the service, around the steps that make the map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import State, runtime
+from pydantic import Field
+
+from flows.feedback import FlowProgress, publish_gates
+from flows.steps import Place, mistake, open_run, step
+from geoseg.errors import GeosegError
+
+Job = tuple[str, int, str]
+"""Service file, number of the order, id of the run."""
+
+Service = Annotated[
+    str,
+    Field(
+        examples=["configs/service.yaml"],
+        json_schema_extra={
+            "title": "Service file",
+            "description": "Filled in by watch-imagery; leave it empty for a map of your own.",
+        },
+    ),
+]
+OrderNumber = Annotated[
+    int,
+    Field(
+        ge=0,
+        json_schema_extra={
+            "title": "Order",
+            "description": "Number of an order in the service's ledger; filled in by watch-imagery. "
+            "0: none, the map stays in its folder.",
+        },
+    ),
+]
+
+
+def job(service: str, order: int) -> Job:
+    """This run and its order."""
+    return service, order, str(runtime.flow_run.id)
+
+
+def _assignment(job: Job) -> Any:
+    from geoseg.operations.service.duty import Assignment
+
+    service, order, run = job
+    return Assignment(Path(service), order, run)
+
+
+@step("fetch")
+def fetch(job: Job) -> dict[str, Any]:
+    """Download what of the order's imagery is elsewhere."""
+    from geoseg.operations.service import duty
+
+    return duty.fetch(_assignment(job), FlowProgress())
+
+
+@step("gates")
+def gates(place: Place, job: Job) -> dict[str, Any]:
+    """Measure what a map must pass to be published."""
+    from geoseg.operations.service import duty
+
+    record = duty.judge(open_run(place), _assignment(job))
+    publish_gates(record["gates"])
+    return record
+
+
+@step("publish")
+def publish(place: Place, job: Job) -> dict[str, Any]:
+    """Publish the map where it has passed its gates."""
+    from geoseg.operations.service import duty
+
+    return duty.publish(open_run(place), _assignment(job))
+
+
+def on_duty(job: Job, work: Callable[[], State[Any]]) -> State[Any]:
+    """Do the work while the order is this run's, and tell the ledger where it fails."""
+    from geoseg.operations.service import duty
+
+    assignment = _assignment(job)
+    try:
+        with duty.on_duty(assignment):
+            state = work()
+            if not state.is_completed():
+                _tell(assignment, state)
+            return state
+    except GeosegError as error:  # the order has ended, is another's, or the ledger is away
+        return mistake(error)
+
+
+def _tell(assignment: Any, state: State[Any]) -> None:
+    from geoseg.operations.service import duty
+
+    cause = state.result(raise_on_failure=False)
+    known = cause if isinstance(cause, dict) else {}
+    duty.tell(assignment, duty.Failure(state.message or "it failed", **known))

@@ -1,0 +1,29 @@
+"""``prefect.yaml``: which deployments there are, for a worker (``register``) and without (``serve``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from geoseg.errors import ConfigError
+
+PROJECT = Path("prefect.yaml")
+
+Entry = dict[str, Any]
+"""One deployment, as the file has it."""
+
+
+def deployments() -> list[Entry]:
+    """All deployments of the file in this folder. Raises ``ConfigError`` where there is none."""
+    if not PROJECT.is_file():
+        raise ConfigError(
+            f"{PROJECT.resolve()}: no such file; go where it is, into geoseg's folder with the configs"
+        )
+    return list(yaml.safe_load(PROJECT.read_text(encoding="utf-8"))["deployments"])
+
+
+def is_there(entry: Entry) -> bool:
+    """Whether the file with the deployment's flow is there."""
+    return Path(entry["entrypoint"].partition(":")[0]).is_file()

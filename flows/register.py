@@ -1,0 +1,140 @@
+"""Puts work pool, deployments and automations into the Prefect server: ``python -m flows.register``.
+
+For a server that is new, and again after each change of ``prefect.yaml``. What an operator has set on
+the page stays as it is: schedules turned on, a pool paused, limits of queues, automations turned off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import httpx
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+
+from flows.automations import register_automations
+from flows.project import PROJECT, Entry, deployments, is_there
+from geoseg.errors import ConfigError, GeosegError
+
+POOL = "geoseg"
+MAPS = "default"
+"""The queue for what takes long; every pool has this one."""
+LOOKS = "looks"
+"""The queue for looks at new imagery, which must not wait behind maps."""
+RUNS = 2
+"""Maps and trainings at once, where nobody says otherwise."""
+
+Say = Callable[[str], None]
+Switches = dict[tuple[str, str], dict[str, bool]]
+"""Entrypoint and name of a deployment -> slug of a schedule -> whether it is on."""
+
+
+def register(say: Say = print, runs: int | None = None) -> None:
+    """Register everything of the ``prefect.yaml`` in this folder; ``runs`` at once where given.
+
+    Raises ``ConfigError`` where no server answers, or it does not want this password.
+    """
+    entries = deployments()
+    with get_client(sync_client=True) as client:
+        _require_server(client)
+        _pool(client, say, runs)
+        switches = _switches(client)
+        _deploy(entries, say)
+        _switch(client, switches)
+        register_automations(client, say, os.environ.get("GEOSEG_WEBHOOK", ""))
+
+
+def _require_server(client: SyncPrefectClient) -> None:
+    try:
+        client.read_work_pools(limit=1)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.UNAUTHORIZED:
+            raise
+        raise ConfigError(
+            f"PREFECT_API_AUTH_STRING: the server at {client.api_url} wants another user and password"
+        ) from None
+    except httpx.HTTPError as error:
+        raise ConfigError(
+            f"PREFECT_API_URL: no Prefect server answers at {client.api_url} ({error}); 'make up' "
+            "starts one"
+        ) from None
+
+
+def _pool(client: SyncPrefectClient, say: Say, runs: int | None) -> None:
+    try:
+        client.read_work_pool(POOL)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        say(f"work pool {POOL}: made")
+    queues = {queue.name: queue for queue in client.read_work_queues(work_pool_name=POOL)}
+    if LOOKS not in queues:
+        client.create_work_queue(LOOKS, work_pool_name=POOL, concurrency_limit=1)
+    maps = queues[MAPS]
+    if runs or maps.concurrency_limit is None:
+        client.update_work_queue(maps.id, concurrency_limit=runs or RUNS)
+
+
+def _deploy(entries: list[Entry], say: Say) -> None:
+    """As ``prefect deploy`` does, for those whose flow is there."""
+    names: list[str] = []
+    for entry in entries:
+        if is_there(entry):
+            names.append(entry["name"])
+        else:
+            say(f"deployment {entry['name']}: left out, there is no {entry['entrypoint']}")
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy"]
+    options = [word for name in names for word in ("--name", name)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"{PROJECT}: 'prefect deploy' refuses it:\n{done.stdout}{done.stderr}")
+    say(f"deployments: {', '.join(names)}")
+
+
+def _switches(client: SyncPrefectClient) -> Switches:
+    """Which schedules are on; ``prefect deploy`` would put them back to what the file says."""
+    return {
+        (deployment.entrypoint or "", deployment.name): {
+            schedule.slug: schedule.active for schedule in deployment.schedules if schedule.slug
+        }
+        for deployment in client.read_deployments()
+    }
+
+
+def _switch(client: SyncPrefectClient, before: Switches) -> None:
+    for deployment in client.read_deployments():
+        wanted = before.get((deployment.entrypoint or "", deployment.name), {})
+        for schedule in deployment.schedules:
+            active = wanted.get(schedule.slug or "", schedule.active)
+            if active != schedule.active:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=active)
+
+
+def main() -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.register",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Environment: PREFECT_API_URL, PREFECT_API_AUTH_STRING (the server); GEOSEG_WEBHOOK "
+        "(where failures\nare told: a URL that gets a POST with JSON).\n\n"
+        'Example: eval "$(cat .geoseg/env)"; python -m flows.register --runs 4',
+    )
+    parser.add_argument(
+        "--runs", type=int, help=f"maps and trainings at once [{RUNS}, or as it is]"
+    )
+    try:
+        register(runs=parser.parse_args().runs)
+    except GeosegError as error:
+        print(f"geoseg: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The command line of the local stack: ``python -m flows.stack up|down|status|logs``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from flows.stack.lifecycle import down, status, summary, up
+from flows.stack.settings import StackFolder, load
+from geoseg.errors import GeosegError
+
+UNWELL = 3
+EPILOG = """\
+environment:
+  GEOSEG_STATE            folder of the stack [.geoseg]
+  GEOSEG_PREFECT_PORT     [4200]    GEOSEG_DASK_PORT [8786]    GEOSEG_DASHBOARD_PORT [8787]
+  GEOSEG_DASK_WORKERS     Dask worker processes [2]
+  GEOSEG_RUNS             maps and trainings at once [2]
+  GEOSEG_DATABASE         postgresql://user:password@host/database for Prefect [SQLite]
+  GEOSEG_WEBHOOK          URL that gets a POST for each run that fails
+What 'up' was once given is kept for the next time, in a file that only you can read.
+
+examples:
+  python -m flows.stack up
+  GEOSEG_PREFECT_PORT=5200 GEOSEG_DASK_PORT=9786 GEOSEG_DASHBOARD_PORT=9787 python -m flows.stack up
+  python -m flows.stack status
+  python -m flows.stack logs prefect-worker
+  python -m flows.stack down --drain
+
+exit codes: 0 done and healthy; 2 a mistake, or a service that does not start or stop, explained in one
+message; 3 ('status') not all services are healthy
+"""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.stack",
+        description="Prefect server and worker, Dask scheduler and workers as processes of this "
+        "machine, reachable from it alone and started again when they die.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="start what does not run; returns when all is healthy")
+    stop = commands.add_parser("down", help="stop everything")
+    stop.add_argument("--drain", action="store_true", help="first let the runs under way end")
+    commands.add_parser("status", help="each service, and whether it is healthy")
+    logs = commands.add_parser("logs", help="the end of the logs, and what comes; Ctrl-C ends it")
+    logs.add_argument("service", nargs="?", default="", help="one service [all]")
+    return parser.parse_args()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main() -> int:
+    """Do what the command says; returns the exit code."""
+    given, folder = _arguments(), StackFolder.of_environment()
+    if given.command == "up":
+        up(folder, _say)
+        settings = load(folder)
+        assert settings is not None
+        for line in summary(folder, settings):
+            _say(line)
+    elif given.command == "down":
+        down(folder, _say, given.drain)
+    elif given.command == "logs":
+        files = [str(path) for path in sorted(folder.logs.glob(f"{given.service}*.log"))]
+        os.execvp("tail", ["tail", "-n", "40", "-F", *files])
+    else:
+        lines, well = status(folder)
+        for line in lines:
+            _say(line)
+        return 0 if well else UNWELL
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except GeosegError as error:
+        print(f"geoseg: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("geoseg: interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)

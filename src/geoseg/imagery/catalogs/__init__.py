@@ -1,0 +1,1 @@
+"""Where new imagery is looked for: a drop folder, a STAC API."""

@@ -1,0 +1,68 @@
+"""What a look at a source finds: items, which version of each is there, and whether it can be used."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["usable", "cloudy", "unfinished", "refused", "outside"]
+"""``unfinished``: not all of it has come; ``refused``: it has, and cannot be mapped; ``outside``: of
+no slot of the season."""
+
+MASK = ":mask"
+"""Role of the file that says which pixels not to use; no band is called so."""
+
+ALL_BANDS = ""
+"""Role of a file that holds every band."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """One file of an item."""
+
+    role: str
+    """A band, ``ALL_BANDS``, or ``MASK``."""
+    href: str
+    """A path, or the URL to fetch it from."""
+    size: int | None = None
+    """Bytes, where known."""
+    checksum: str = ""
+    """Multihash of the bytes in hexadecimal, as STAC's ``file:checksum``; empty where unknown."""
+    modified: int | None = None
+    """Time of change (ns) of a file in a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One version of one item."""
+
+    item: str
+    """Its name, which stays when it is replaced by a reprocessed version."""
+    date: dt.date
+    version: str = ""
+    """Of its content; empty while that is not known, because it is unfinished."""
+    stamp: str = ""
+    """What can be told without reading: the same stamp means the same version."""
+    acquisition: str = ""
+    """The moment and place it shows, which reprocessing does not change."""
+    made: str = ""
+    """When this version was made or written, as sortable text; empty where not known."""
+    grid: str = ""
+    """Digest of the grid of its pixels; empty where not known."""
+    clear: float | None = None
+    """Share of its pixels with data and no cloud, 0 to 1; None where not known."""
+    verdict: Verdict = "usable"
+    reason: str = ""
+    """Why it is not usable."""
+    files: tuple[FoundFile, ...] = ()
+
+
+Known = Callable[[str, str], Found | None]
+"""What is known of an item (its name) with that stamp from an earlier look."""
+
+
+def nothing_known(item: str, stamp: str) -> Found | None:
+    """For a first look."""
+    return None

@@ -1,0 +1,119 @@
+"""One run at a time in a folder: a lock that the kernel frees when its process ends, however it ends."""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from geoseg.errors import BusyError, OutputError
+from geoseg.io import files
+
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""How a file system says that it knows no ``flock``: Lustre and 9p may, as they are mounted."""
+
+_held: set[int] = set()
+"""Descriptors of the locks of this process."""
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Keep every other run out of a run's folder while the body works.
+
+    ``work/.lock`` in it says who has it: process, machine, since when. The lock itself is the
+    kernel's (``flock``): where its process was killed or its machine restarted it is free, and the
+    file that stays behind means nothing. On a file system without ``flock`` the lock lies among the
+    machine's temporary files, with a warning: there it keeps out runs on this machine only.
+    Raises ``BusyError`` at once where another run is in, ``OutputError`` where no lock can be made.
+    """
+    path = files.make_folder(folder / "work") / ".lock"
+    handle = _acquire(path, folder)
+    _held.add(handle)
+    try:
+        _sign(handle)
+        yield
+    finally:
+        _held.discard(handle)
+        with suppress(OSError):  # it would hide what went wrong before it
+            os.ftruncate(handle, 0)
+        os.close(handle)
+
+
+def _acquire(path: Path, folder: Path) -> int:
+    """A descriptor that has the lock."""
+    try:
+        try:
+            return _lock(path, folder)
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+            logging.getLogger("geoseg").warning(
+                "%s lies on a file system without locks: runs on other machines are not kept out; "
+                "mount it with locks (Lustre: -o flock), or start no two runs there",
+                folder,
+            )
+            return _lock(_substitute(path), folder)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or path}: cannot be locked: {error.strerror}; two runs could spoil "
+            "each other's results. Choose another --output, or change its permissions."
+        ) from error
+
+
+def _lock(path: Path, folder: Path) -> int:
+    # Python closes it in the programs it starts: a worker that outlives the run keeps no lock.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(handle)
+        os.close(handle)
+        raise BusyError(
+            f"{folder}: another run works in this folder ({holder}); wait until it has ended, or "
+            "stop it, and run the same command, or choose another --output"
+        ) from None
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _substitute(path: Path) -> Path:
+    """Where the lock of a folder lies that cannot hold one."""
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    return Path(tempfile.gettempdir()) / f"geoseg-{os.getuid()}-{name}.lock"
+
+
+def _sign(handle: int) -> None:
+    """Say who has the lock. For people only, so a full disk does not matter."""
+    now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
+    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, text.encode(), 0)
+
+
+def _holder(handle: int) -> str:
+    try:
+        found = json.loads(os.pread(handle, 4096, 0))
+        return f"process {found['pid']} on {found['host']}, since {found['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # between its lock and its signature
+        return "it has just begun"
+
+
+def _let_go() -> None:
+    """In a forked child: close the locks, which stay the parent's."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)

@@ -1,0 +1,156 @@
+"""Runs of orders on a real Prefect server; no run is executed, so none is waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from postgres import free_port
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelled, Running
+from service_season import APRIL, MAY, image, load, service_file
+
+from flows.dispatch import PrefectDispatcher
+from geoseg.errors import ConfigError, RemoteError
+from geoseg.operations.service.ledger import Ledger
+from geoseg.operations.service.orders import Order
+
+pytestmark = pytest.mark.flow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server of its own, with a deployment that nobody works on."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    home = tmp_path_factory.mktemp("prefect")
+    env = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    try:
+        _wait_for(url, process)
+        with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+            flow = client.create_flow_from_name("crop-map")
+            client.create_deployment(flow, "area", enforce_parameter_schema=False)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended"
+        try:
+            if httpx.get(f"{url}/health").status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise AssertionError("the server does not answer")
+
+
+@pytest.fixture
+def prefect(server: str) -> Iterator[Any]:
+    """A client of the server."""
+    with temporary_settings({PREFECT_API_URL: server}), get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Order:
+    """An order that is claimed."""
+    service = service_file(tmp_path, {"north": {}})
+    with Ledger.open(load(service)) as ledger:
+        made = ledger.claim("north", "2025", uuid4().hex, (), tmp_path / "c.yaml", tmp_path / "out")
+        assert made is not None
+        return made
+
+
+def test_a_run_that_is_asked_for_twice_is_one(prefect: Any, order: Order) -> None:
+    runs = PrefectDispatcher("crop-map/area", "/etc/service.yaml")
+    first = runs.start(order, {"config": "c", "output": "o", "order": "1"}, order.key)
+    assert runs.start(order, {"config": "c", "output": "o", "order": "1"}, order.key) == first
+    assert runs.start(order, {}, f"{order.id}:2") != first
+    run = prefect.read_flow_run(first)
+    assert run.parameters["service"] == "/etc/service.yaml"
+    assert (run.parameters["order"], run.tags) == ("1", ["north"])
+    assert runs.state(first).kind == "pending"
+
+
+def test_where_a_run_stands(prefect: Any, order: Order) -> None:
+    runs = PrefectDispatcher("crop-map/area", "s")
+    run = runs.start(order, {}, order.key)
+    prefect.set_flow_run_state(run, Running(), force=True)
+    assert runs.state(run).kind == "running"
+    runs.crash(run, "no longer says that it is alive")
+    assert runs.state(run).kind == "crashed"
+    assert runs.state(run).message == "no longer says that it is alive"
+    prefect.set_flow_run_state(run, Cancelled(), force=True)
+    assert runs.state(run).kind == "cancelled"
+    assert runs.state(str(uuid4())).kind == "unknown"
+    assert runs.state("no id of Prefect").kind == "unknown"
+
+
+def test_a_deployment_that_is_not_there(prefect: Any, order: Order) -> None:
+    with pytest.raises(ConfigError, match="knows no 'crop-map/nowhere'"):
+        PrefectDispatcher("crop-map/nowhere", "s").start(order, {}, order.key)
+
+
+def test_a_server_that_is_not_there(order: Order) -> None:
+    runs = PrefectDispatcher("crop-map/area", "s")
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        with pytest.raises(RemoteError, match="does not answer"):
+            runs.start(order, {}, order.key)
+        with pytest.raises(RemoteError, match="does not answer"):
+            runs.state(str(uuid4()))
+
+
+def test_the_flow_orders_a_map(server: str, prefect: Any, tmp_path: Path) -> None:
+    """``python -m flows.watch_imagery``: first it waits, then it starts the run, then nothing."""
+    service = service_file(tmp_path, {"north": {}})
+
+    def watch() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flows.watch_imagery", "--service", str(service)],
+            env={**os.environ, "PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[1],
+        )
+
+    image(tmp_path / "drop/north" / f"{APRIL}.tif")
+    first = watch()
+    assert (first.returncode, first.stdout) == (0, "1 areas; 1 seen\n"), first.stderr
+    assert "north: 1 of 2 slots has no clear image: 2025-05 (none)" in first.stderr
+    image(tmp_path / "drop/north" / f"{MAY}.tif")
+    assert watch().stdout == "1 areas; 1 seen, 1 claimed\n"
+    assert watch().stdout == "1 areas; nothing new\n"
+    with Ledger.open(load(service)) as ledger:
+        (made,) = ledger.orders()
+    run = prefect.read_flow_run(made.run_id)
+    assert run.parameters == {
+        "config": str(made.config),
+        "output": str(made.output),
+        "order": str(made.id),
+        "service": str(service),
+    }
+    (tmp_path / "run.yaml").unlink()
+    failed = watch()
+    assert failed.returncode == 2
+    assert "run.yaml: no such config file" in failed.stderr
