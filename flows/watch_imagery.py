@@ -11,25 +11,34 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
+from pydantic import Field
 
 from flows.dispatch import PrefectDispatcher
 from flows.feedback import FlowProgress
 from geoseg.errors import ConfigError, GeosegError
 
+ServiceFile = Annotated[
+    str,
+    Field(
+        min_length=1,
+        examples=["configs/service.yaml"],
+        json_schema_extra={
+            "title": "Service file",
+            "description": "Areas, sources and destination (YAML), as the Prefect worker can read it.",
+        },
+    ),
+]
+
 
 @flow(name="watch-imagery", description=__doc__)
-def watch_imagery(service: str) -> Any:
-    """Look for new imagery once.
-
-    Args:
-        service: the service file (YAML), absolute, as this process and the runs can read it.
-    """
+def watch_imagery(service: ServiceFile) -> Any:
+    """Look for new imagery once."""
     try:
         record = look(service)
     except GeosegError as error:
