@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 import typer
@@ -75,5 +77,12 @@ def metrics(
 
     with serve(tuple(folders), listen) as address:
         typer.echo(f"metrics: http://{address}/metrics")
-        while True:
-            time.sleep(3600)
+        _await_signal()
+
+
+def _await_signal() -> None:
+    """Until somebody asks to end: also in a container, whose first process hears no SIGTERM else."""
+    asked = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    asked.wait()
