@@ -57,8 +57,8 @@ def look(service: str) -> dict[str, Any]:
 
     path = Path(service).resolve()
     config = configs.load_service(path)
-    dispatcher = PrefectDispatcher(config.deployment, str(path))
-    with Ledger.open(config) as ledger:
+    runs = PrefectDispatcher(config.deployment, str(path))
+    with Ledger.open(config) as ledger, runs as dispatcher:
         return poll(config, ledger, dispatcher, FlowProgress())
 
 

@@ -65,7 +65,12 @@ def _search(config: StacConfig, slots: Sequence[Slot]) -> list[Json]:
     except (APIError, RequestException, STACError, NotImplementedError) as error:
         text = " ".join(str(error).split())[:300]
         raise RemoteError(f"{config.url}: the STAC API does not serve: {text}") from None
-    except (KeyError, TypeError, ValueError) as error:  # what pystac says of JSON that is no STAC
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # what pystac says of JSON that is no STAC
         raise RemoteError(
             f"{config.url}: answers with something that is no STAC: {error}"
         ) from None
