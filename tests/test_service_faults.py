@@ -22,7 +22,7 @@ import httpx
 import psutil
 import pytest
 import yaml
-from postgres import Postgres, postgres
+from postgres import Postgres, free_port, postgres
 from service_areas import DATES, make_ground, service_config, write_service
 from service_stack import Receiver, RunningService, receiver, start_service
 from stack_process import StackProcess, artifacts, running_stack, wait_for
