@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from geoseg.errors import ConfigError
+
 REFRESH_SECONDS = 2.0
 BAD = 3
 """Exit code for a run that failed or died; 2, of every mistake in the input, where none is."""
@@ -24,7 +26,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command(
         epilog="Examples: `geoseg metrics out`, `geoseg metrics out /data/service "
-        "--listen 127.0.0.1:9108`"
+        "--service configs/service.yaml --listen 127.0.0.1:9108`"
     )(metrics)
 
 
@@ -63,19 +65,25 @@ def _terminal() -> bool:
 
 def metrics(
     folders: Annotated[
-        list[Path], typer.Argument(help="Where runs lie, at any depth.", metavar="FOLDER...")
-    ],
+        list[Path] | None,
+        typer.Argument(help="Where runs lie, at any depth.", metavar="[FOLDER...]"),
+    ] = None,
+    service: Annotated[
+        list[Path] | None, typer.Option(help="A service file: its orders too. May come again.")
+    ] = None,
     listen: Annotated[
         str, typer.Option(envvar="GEOSEG_METRICS", help="HOST:PORT; port 0: any that is free.")
     ] = "127.0.0.1:9108",
 ) -> None:
-    """Serve the progress of all runs below some folders as a page for Prometheus.
+    """Serve the progress of all runs below some folders, and services, as a page for Prometheus.
 
     Nobody has to sign in to read it: leave it on loopback, or behind a proxy that asks.
     """
     from geoseg.operations.metrics import serve  # noqa: PLC0415
 
-    with serve(tuple(folders), listen) as address:
+    if not folders and not service:
+        raise ConfigError("name a FOLDER of runs, or a service file with --service")
+    with serve(tuple(folders or ()), listen, tuple(service or ())) as address:
         typer.echo(f"metrics: http://{address}/metrics")
         _await_signal()
 
