@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow check audit bench clean help
+.PHONY: demo up down status logs test test-slow check audit bench clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -14,6 +14,18 @@ demo: $(READY)   ## set up, make the reference scene, map it
 	@test -f data/demo/truth.tif || $(BIN)/geoseg synth data/demo
 	@echo "== train, predict, stitch, vectorize, score, report"
 	@$(BIN)/geoseg run configs/demo.yaml --output out/demo
+
+up: $(READY)     ## Prefect server and worker, Dask scheduler and workers, on this machine (python -m flows.stack --help)
+	@$(BIN)/python -m flows.stack up
+
+down:            ## stop them; DRAIN=1 lets the runs under way end first
+	@$(BIN)/python -m flows.stack down $(if $(DRAIN),--drain)
+
+status:          ## are they healthy?
+	@$(BIN)/python -m flows.stack status
+
+logs:            ## what they say; Ctrl-C ends it
+	@$(BIN)/python -m flows.stack logs
 
 test: $(READY)   ## set up and run the fast tests
 	@echo "== the fast tests; make test-slow runs the rest"

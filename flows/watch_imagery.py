@@ -11,32 +11,41 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
+from pydantic import Field
 
 from flows.dispatch import PrefectDispatcher
 from flows.feedback import FlowProgress
 from geoseg.errors import ConfigError, GeosegError
 
+ServiceFile = Annotated[
+    str,
+    Field(
+        min_length=1,
+        examples=["configs/service.yaml"],
+        json_schema_extra={
+            "title": "Service file",
+            "description": "Areas, sources and destination (YAML), as the Prefect worker can read it.",
+        },
+    ),
+]
+
 
 @flow(name="watch-imagery", description=__doc__)
-def watch_imagery(service: str) -> Any:
-    """Look for new imagery once.
-
-    Args:
-        service: the service file (YAML), absolute, as this process and the runs can read it.
-    """
+def watch_imagery(service: ServiceFile) -> Any:
+    """Look for new imagery once."""
     try:
         record = look(service)
     except GeosegError as error:
         return Failed(message=str(error), data={"exit_code": error.exit_code})
     create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
     text = summary(record)
-    failed = len(record["failed"]) == record["areas"]
+    failed = len(record["failed"]) == record["areas"] or "unreconciled" in record
     return Failed(message=text, data={"exit_code": 2}) if failed else Completed(message=text)
 
 
@@ -48,8 +57,8 @@ def look(service: str) -> dict[str, Any]:
 
     path = Path(service).resolve()
     config = configs.load_service(path)
-    dispatcher = PrefectDispatcher(config.deployment, str(path))
-    with Ledger.open(config) as ledger:
+    runs = PrefectDispatcher(config.deployment, str(path))
+    with Ledger.open(config) as ledger, runs as dispatcher:
         return poll(config, ledger, dispatcher, FlowProgress())
 
 
@@ -66,6 +75,8 @@ def summary(record: dict[str, Any]) -> str:
     parts = [f"{record[name]} {name}" for name in counts if record.get(name)]
     failed = [f"{name}: {why}" for name, why in record["failed"].items()]
     text = f"{record['areas']} areas; " + (", ".join(parts) or "nothing new")
+    if "unreconciled" in record:
+        text += f"; orders under way were not looked after: {record['unreconciled']}"
     return "; ".join([text, *failed[:3]]) + ("; ..." if len(failed) > 3 else "")
 
 

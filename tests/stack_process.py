@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,22 +17,16 @@ from typing import Any, Literal
 
 import httpx
 import psutil
-import pytest
 from conftest import ROOT
+from postgres import free_port, postgres
 
 from flows.stack import leftovers
 from flows.stack.services import client_environment
 from flows.stack.settings import StackFolder, StackSettings, load
 from flows.stack.supervisor import Process, Supervisor
 
-POSTGRES = Path("/usr/lib/postgresql")
-
-
-def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+DATABASE_PASSWORD = "word%25of%26pass"
+"""As it stands in a URL: word%of&pass."""
 
 
 @dataclass
@@ -152,8 +143,10 @@ def running_stack(
     ports = {name: str(free_port()) for name in names}
     stack = StackProcess(root, own={**ports, **environment})
     if database == "postgresql":
-        with postgresql() as url:
-            stack.own["GEOSEG_DATABASE"] = url
+        with postgres() as server:
+            # The server does not ask for the password; the stack has to treat it as one.
+            at = f"127.0.0.1:{server.port}/postgres"
+            stack.own["GEOSEG_DATABASE"] = f"postgresql://geoseg:{DATABASE_PASSWORD}@{at}"
             yield from _up_and_down(stack)
     else:
         yield from _up_and_down(stack)
@@ -166,37 +159,6 @@ def _up_and_down(stack: StackProcess) -> Iterator[StackProcess]:
     finally:
         stack.control("down", check=False)
         leftovers.stop(stack.members())
-
-
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """The URL of an empty PostgreSQL database of its own; skips where none is installed."""
-    programs = sorted(POSTGRES.glob("*/bin"))
-    if not programs or (os.geteuid() == 0 and not shutil.which("runuser")):
-        pytest.skip("PostgreSQL is not installed")
-    folder, port = Path(tempfile.mkdtemp(prefix="pg")), free_port()
-    secret = folder / "password"
-    secret.write_text("word%of&pass")
-    if os.geteuid() == 0:
-        for path in (folder, secret):
-            shutil.chown(path, "postgres")
-    control = str(programs[-1] / "pg_ctl")
-    initdb = f"--auth=scram-sha-256 --username=geoseg --pwfile={secret} --no-sync"
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
-    data = str(folder / "data")
-    _as_postgres(control, "-D", data, "-s", "init", "-o", initdb)
-    _as_postgres(control, "-D", data, "-s", "-w", "-l", str(folder / "log"), "-o", options, "start")
-    try:
-        yield f"postgresql://geoseg:word%25of%26pass@127.0.0.1:{port}/postgres"
-    finally:
-        _as_postgres(control, "-D", data, "-s", "-w", "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _as_postgres(*command: str) -> None:
-    """PostgreSQL refuses to run as root."""
-    before = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    subprocess.run([*before, *command], check=True, cwd="/", stdin=subprocess.DEVNULL, timeout=60)
 
 
 def clean_environment() -> dict[str, str]:

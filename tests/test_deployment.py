@@ -81,15 +81,23 @@ def test_a_wrong_parameter_is_refused_before_the_run(stack: StackProcess) -> Non
     assert "scheduler" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["crop-map/demo", "crop-map/area", "train-model/model",
-                                  "evaluate-map/scores"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "crop-map/demo",
+        "crop-map/area",
+        "train-model/model",
+        "evaluate-map/scores",
+        "watch-imagery/service",
+    ],
+)
 def test_the_form_explains_every_parameter(stack: StackProcess, name: str) -> None:
     found = stack.api(f"deployments/name/{name}", method="GET")
     schema = found["parameter_openapi_schema"]
-    assert schema["required"] == ["config"]
+    assert schema["required"] == ["service" if name.startswith("watch") else "config"]
     for key, parameter in schema["properties"].items():
         assert parameter["title"] != key, key
         assert parameter["description"].endswith("."), key
-        assert parameter["examples"], key
+        assert parameter["type"] == "integer" or parameter["examples"], key
     assert "geoseg" in found["tags"]
     assert found["enforce_parameter_schema"]

@@ -154,3 +154,13 @@ def test_the_flow_orders_a_map(server: str, prefect: Any, tmp_path: Path) -> Non
     failed = watch()
     assert failed.returncode == 2
     assert "run.yaml: no such config file" in failed.stderr
+
+
+def test_many_runs_are_asked_after_quickly(prefect: Any, order: Order) -> None:
+    """A poll asks after each order under way: hundreds of them must not take minutes."""
+    with PrefectDispatcher("crop-map/area", "s") as runs:
+        run = runs.start(order, {}, order.key)
+        began = time.monotonic()
+        for _ in range(50):
+            runs.state(run)
+        assert time.monotonic() - began < 20

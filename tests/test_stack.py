@@ -21,7 +21,14 @@ import psutil
 import pytest
 from conftest import ROOT
 from distributed import Client
-from stack_process import StackProcess, clean_environment, free_port, running_stack, wait_for
+from postgres import free_port
+from stack_process import (
+    DATABASE_PASSWORD,
+    StackProcess,
+    clean_environment,
+    running_stack,
+    wait_for,
+)
 
 from flows.register import POOL
 from geoseg.config import TlsConfig
@@ -341,7 +348,7 @@ def test_on_postgresql(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert stack.deploy("sleeper/test", seconds="0").returncode == 0
         assert not (stack.folder.prefect / "prefect.db").exists()
         said = stack.logs() + stack.folder.supervisor.read_text()
-        assert "word%25of%26pass" not in said
+        assert DATABASE_PASSWORD not in said
         assert "word%of&pass" not in said
         assert all("GEOSEG_DATABASE" not in p.environ() for p in stack.members() if _dask(p))
         stack.kill("prefect-server")

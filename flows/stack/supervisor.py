@@ -163,14 +163,14 @@ stdout_logfile_backups = 3
 
 
 def _value(text: object) -> str:
-    """A value as supervisord's configuration has it."""
+    """A value as supervisord's configuration has it; it reads some values twice, and ``%`` each time."""
     found = str(text)
-    if " ;" in found or " #" in found or '"' in found or "\n" in found:
+    if any(sign in found for sign in (" ;", " #", '"', "%", "\n")):
         raise StackError(
             f"{found!r}: supervisord cannot work in a folder with this name; name it without quotes, "
-            "and without a blank before ; or #"
+            "percent signs, and a blank before ; or #"
         )
-    return found.replace("%", "%%")
+    return found
 
 
 def _quoted(text: object) -> str:
