@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.dispatch import PrefectDispatcher
-from flows.feedback import FlowProgress
+from flows.feedback import FlowProgress, shown
 from geoseg.errors import ConfigError, GeosegError
 
 ServiceFile = Annotated[
@@ -43,7 +43,8 @@ def watch_imagery(service: ServiceFile) -> Any:
         record = look(service)
     except GeosegError as error:
         return Failed(message=str(error), data={"exit_code": error.exit_code})
-    create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
+    with shown():
+        create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
     text = summary(record)
     failed = len(record["failed"]) == record["areas"] or "unreconciled" in record
     return Failed(message=text, data={"exit_code": 2}) if failed else Completed(message=text)
