@@ -19,7 +19,8 @@ from geoseg.operations.service.orders import Order
 
 KINDS: dict[StateType, Kind] = {
     StateType.SCHEDULED: "pending",
-    StateType.PENDING: "pending",
+    # A worker has it: it must begin its order soon, or was lost while it was started.
+    StateType.PENDING: "running",
     StateType.PAUSED: "pending",
     StateType.RUNNING: "running",
     StateType.CANCELLING: "running",

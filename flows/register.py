@@ -73,7 +73,7 @@ def _pool(client: SyncPrefectClient, say: Say, runs: int | None) -> None:
         say(f"work pool {POOL}: made")
     queues = {queue.name: queue for queue in client.read_work_queues(work_pool_name=POOL)}
     if LOOKS not in queues:
-        client.create_work_queue(LOOKS, work_pool_name=POOL, concurrency_limit=2)
+        client.create_work_queue(LOOKS, work_pool_name=POOL)
     maps = queues[MAPS]
     if runs or maps.concurrency_limit is None:
         client.update_work_queue(maps.id, concurrency_limit=runs or RUNS)

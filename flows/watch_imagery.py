@@ -21,6 +21,7 @@ from pydantic import Field
 
 from flows.dispatch import PrefectDispatcher
 from flows.feedback import FlowProgress, shown
+from flows.overtaken import end_overtaken
 from geoseg.errors import ConfigError, GeosegError
 
 ServiceFile = Annotated[
@@ -39,6 +40,8 @@ ServiceFile = Annotated[
 @flow(name="watch-imagery", description=__doc__)
 def watch_imagery(service: ServiceFile) -> Any:
     """Look for new imagery once."""
+    with shown():
+        end_overtaken()
     try:
         record = look(service)
     except GeosegError as error:
