@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 SILENCE = timedelta(seconds=90)
 """Three heartbeats of flows/stack/services.py."""
-NEVER_BEGUN = timedelta(minutes=5)
+NEVER_BEGUN = timedelta(minutes=2)
 BLOCK = "geoseg-webhook"
 
 _RUNS = {"prefect.resource.id": "prefect.flow-run.*"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Self
 from uuid import UUID
 
 from httpx import HTTPError
@@ -18,7 +19,8 @@ from geoseg.operations.service.orders import Order
 
 KINDS: dict[StateType, Kind] = {
     StateType.SCHEDULED: "pending",
-    StateType.PENDING: "pending",
+    # A worker has it: it must begin its order soon, or was lost while it was started.
+    StateType.PENDING: "running",
     StateType.PAUSED: "pending",
     StateType.RUNNING: "running",
     StateType.CANCELLING: "running",
@@ -30,15 +32,23 @@ KINDS: dict[StateType, Kind] = {
 
 
 class PrefectDispatcher:
-    """Runs of one deployment."""
+    """Runs of one deployment. It keeps a connection, so close it, or use it as a context."""
 
     def __init__(self, deployment: str, service: str) -> None:
         """``deployment`` as ``flow/name``; ``service``: the service file, as its runs can read it."""
         self._deployment, self._service = deployment, service
+        self._opened = ExitStack()
+        self._client: SyncPrefectClient | None = None
 
-    def start(self, order: Order, parameters: Mapping[str, str], key: str) -> str:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def start(self, order: Order, parameters: Mapping[str, str | int], key: str) -> str:
         """See ``Dispatcher.start``. Raises ``ConfigError`` where there is no such deployment."""
-        with _client() as client:
+        with self._asking() as client:
             try:
                 deployment = client.read_deployment_by_name(self._deployment)
             except ObjectNotFound:
@@ -57,7 +67,7 @@ class PrefectDispatcher:
 
     def state(self, run_id: str) -> RunState:
         """See ``Dispatcher.state``."""
-        with _client() as client:
+        with self._asking() as client:
             try:
                 state = client.read_flow_run(UUID(run_id)).state
             except (ObjectNotFound, ValueError):  # the latter: an id that Prefect never gave
@@ -66,22 +76,34 @@ class PrefectDispatcher:
 
     def crash(self, run_id: str, reason: str) -> None:
         """See ``Dispatcher.crash``."""
-        with _client() as client:
+        with self._asking() as client:
             client.set_flow_run_state(UUID(run_id), Crashed(message=reason), force=True)
 
+    @contextmanager
+    def _asking(self) -> Iterator[SyncPrefectClient]:
+        """A client of the server that Prefect's settings name; its failures are ``RemoteError``, its
+        refusals ``ConfigError``."""
+        try:
+            if self._client is None:
+                self._client = self._opened.enter_context(get_client(sync_client=True))
+            yield self._client
+        except ObjectNotFound as error:
+            raise RemoteError(f"the Prefect server knows it no longer: {error}") from None
+        except PrefectHTTPStatusError as error:
+            if not error.response.is_server_error:
+                raise ConfigError(
+                    f"the Prefect server refuses: {_told(error)}; check PREFECT_API_AUTH_STRING, and "
+                    "that its deployments are of this version (python -m flows.register)"
+                ) from None
+            raise RemoteError(f"the Prefect server does not answer: {_told(error)}") from None
+        except (HTTPError, RuntimeError) as error:
+            # RuntimeError: so says Prefect where a connection cannot be made at all.
+            raise RemoteError(
+                f"the Prefect server does not answer: {_told(error)}; check PREFECT_API_URL and that "
+                "it runs"
+            ) from None
 
-@contextmanager
-def _client() -> Iterator[SyncPrefectClient]:
-    """A client of the server that Prefect's settings name; its failures are ``RemoteError``."""
-    try:
-        with get_client(sync_client=True) as client:
-            yield client
-    except ObjectNotFound as error:
-        raise RemoteError(f"the Prefect server knows it no longer: {error}") from None
-    except (HTTPError, PrefectHTTPStatusError) as error:
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        raise RemoteError(
-            f"the Prefect server does not answer: {text}; check PREFECT_API_URL and that it runs"
-        ) from None
-    except RuntimeError as error:  # so says Prefect where a connection cannot be made at all
-        raise RemoteError(f"the Prefect server does not answer: {error}") from None
+
+def _told(error: Exception) -> str:
+    """In one line of bounded length."""
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import get_run_logger, runtime
 from prefect.artifacts import (
     create_image_artifact,
@@ -18,6 +20,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.exceptions import PrefectHTTPStatusError
 
 from geoseg.feedback import Console, Step
 from geoseg.io import logs
@@ -27,6 +30,15 @@ EVERY = 5
 
 SHOWN = frozenset({"training", "predict"})
 """The work that takes long enough to be watched from afar."""
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """For what only shows a run: a server or its database that is away for a moment must not end it."""
+    try:
+        yield
+    except (PrefectHTTPStatusError, HTTPError, RuntimeError) as error:  # the last: no connection
+        logs.log.warning("not shown on the run's page: %s", error)
 
 
 class FlowProgress:
@@ -48,12 +60,13 @@ class FlowProgress:
     def note(self, facts: Mapping[str, Any]) -> None:
         """See ``geoseg.feedback.Progress.note``: of these only a link is for people."""
         if facts.get("dashboard"):
-            create_link_artifact(
-                facts["dashboard"],
-                link_text="Dask dashboard",
-                key="geoseg-dask",
-                description="The workers of this run, while it predicts",
-            )
+            with shown():
+                create_link_artifact(
+                    facts["dashboard"],
+                    link_text="Dask dashboard",
+                    key="geoseg-dask",
+                    description="The workers of this run, while it predicts",
+                )
 
 
 def _log(line: str) -> None:
@@ -90,7 +103,8 @@ class _FlowStep:
         percent = min(100, 100 * self._done // self._total)
         if percent - self._told >= EVERY or percent == 100 > self._told:
             self._told = percent
-            self._publish(float(percent))
+            with shown():
+                self._publish(float(percent))
 
     def _publish(self, percent: float) -> None:
         if self._artifact is None:
@@ -110,27 +124,33 @@ class _FlowStep:
 
 def publish_products(products: dict[str, Any]) -> None:
     """The table of areas, the link to the report and the quicklook as artifacts of this run."""
-    create_table_artifact(products["areas"], key="geoseg-areas", description="Area per class")
-    create_link_artifact(
-        products["report"], link_text="Report", key="geoseg-report", description="The whole report"
-    )
-    create_link_artifact(
-        products["status"],
-        link_text="Status",
-        key="geoseg-status",
-        description="The run's progress file, as geoseg status reads it",
-    )
     picture = base64.b64encode(products["quicklook"].read_bytes()).decode()
-    create_image_artifact(
-        f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
-    )
+    with shown():
+        create_table_artifact(products["areas"], key="geoseg-areas", description="Area per class")
+        create_link_artifact(
+            products["report"],
+            link_text="Report",
+            key="geoseg-report",
+            description="The whole report",
+        )
+        create_link_artifact(
+            products["status"],
+            link_text="Status",
+            key="geoseg-status",
+            description="The run's progress file, as geoseg status reads it",
+        )
+        create_image_artifact(
+            f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
+        )
 
 
 def publish_gates(verdicts: list[dict[str, Any]]) -> None:
     """What the map had to pass, as a table on the run's page."""
-    create_table_artifact(verdicts, key="geoseg-gates", description="Quality gates")
+    with shown():
+        create_table_artifact(verdicts, key="geoseg-gates", description="Quality gates")
 
 
 def publish_soundness(markdown: str) -> None:
     """What tells at a glance whether the map can be trusted."""
-    create_markdown_artifact(markdown, key="geoseg-map", description="Is the map sound?")
+    with shown():
+        create_markdown_artifact(markdown, key="geoseg-map", description="Is the map sound?")

@@ -18,6 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 
+from flows import schedule
 from flows.automations import register_automations
 from flows.project import PROJECT, Entry, deployments, is_there
 from geoseg.errors import ConfigError, GeosegError
@@ -31,8 +32,6 @@ RUNS = 2
 """Maps and trainings at once, where nobody says otherwise."""
 
 Say = Callable[[str], None]
-Switches = dict[tuple[str, str], dict[str, bool]]
-"""Entrypoint and name of a deployment -> slug of a schedule -> whether it is on."""
 
 
 def register(say: Say = print, runs: int | None = None) -> None:
@@ -44,9 +43,9 @@ def register(say: Say = print, runs: int | None = None) -> None:
     with get_client(sync_client=True) as client:
         _require_server(client)
         _pool(client, say, runs)
-        switches = _switches(client)
+        before = schedule.read(client)
         _deploy(entries, say)
-        _switch(client, switches)
+        schedule.restore(client, before)
         register_automations(client, say, os.environ.get("GEOSEG_WEBHOOK", ""))
 
 
@@ -74,7 +73,7 @@ def _pool(client: SyncPrefectClient, say: Say, runs: int | None) -> None:
         say(f"work pool {POOL}: made")
     queues = {queue.name: queue for queue in client.read_work_queues(work_pool_name=POOL)}
     if LOOKS not in queues:
-        client.create_work_queue(LOOKS, work_pool_name=POOL, concurrency_limit=1)
+        client.create_work_queue(LOOKS, work_pool_name=POOL)
     maps = queues[MAPS]
     if runs or maps.concurrency_limit is None:
         client.update_work_queue(maps.id, concurrency_limit=runs or RUNS)
@@ -94,25 +93,6 @@ def _deploy(entries: list[Entry], say: Say) -> None:
     if done.returncode:
         raise ConfigError(f"{PROJECT}: 'prefect deploy' refuses it:\n{done.stdout}{done.stderr}")
     say(f"deployments: {', '.join(names)}")
-
-
-def _switches(client: SyncPrefectClient) -> Switches:
-    """Which schedules are on; ``prefect deploy`` would put them back to what the file says."""
-    return {
-        (deployment.entrypoint or "", deployment.name): {
-            schedule.slug: schedule.active for schedule in deployment.schedules if schedule.slug
-        }
-        for deployment in client.read_deployments()
-    }
-
-
-def _switch(client: SyncPrefectClient, before: Switches) -> None:
-    for deployment in client.read_deployments():
-        wanted = before.get((deployment.entrypoint or "", deployment.name), {})
-        for schedule in deployment.schedules:
-            active = wanted.get(schedule.slug or "", schedule.active)
-            if active != schedule.active:
-                client.update_deployment_schedule(deployment.id, schedule.id, active=active)
 
 
 def main() -> int:

@@ -20,7 +20,8 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.dispatch import PrefectDispatcher
-from flows.feedback import FlowProgress
+from flows.feedback import FlowProgress, shown
+from flows.overtaken import end_overtaken
 from geoseg.errors import ConfigError, GeosegError
 
 ServiceFile = Annotated[
@@ -39,13 +40,16 @@ ServiceFile = Annotated[
 @flow(name="watch-imagery", description=__doc__)
 def watch_imagery(service: ServiceFile) -> Any:
     """Look for new imagery once."""
+    with shown():
+        end_overtaken()
     try:
         record = look(service)
     except GeosegError as error:
         return Failed(message=str(error), data={"exit_code": error.exit_code})
-    create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
+    with shown():
+        create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
     text = summary(record)
-    failed = len(record["failed"]) == record["areas"]
+    failed = len(record["failed"]) == record["areas"] or "unreconciled" in record
     return Failed(message=text, data={"exit_code": 2}) if failed else Completed(message=text)
 
 
@@ -57,8 +61,8 @@ def look(service: str) -> dict[str, Any]:
 
     path = Path(service).resolve()
     config = configs.load_service(path)
-    dispatcher = PrefectDispatcher(config.deployment, str(path))
-    with Ledger.open(config) as ledger:
+    runs = PrefectDispatcher(config.deployment, str(path))
+    with Ledger.open(config) as ledger, runs as dispatcher:
         return poll(config, ledger, dispatcher, FlowProgress())
 
 
@@ -75,6 +79,8 @@ def summary(record: dict[str, Any]) -> str:
     parts = [f"{record[name]} {name}" for name in counts if record.get(name)]
     failed = [f"{name}: {why}" for name, why in record["failed"].items()]
     text = f"{record['areas']} areas; " + (", ".join(parts) or "nothing new")
+    if "unreconciled" in record:
+        text += f"; orders under way were not looked after: {record['unreconciled']}"
     return "; ".join([text, *failed[:3]]) + ("; ..." if len(failed) > 3 else "")
 
 

@@ -72,6 +72,12 @@ def content() -> dict[str, Any]:
             "completeness": {"blocks": 4, "planned": 4, "pixels_with_data": 164610,
                              "pixels_mapped": 164608, "holes": 2, "share": 164608 / 164610},
         },
+        "gates": [
+            {"name": "mapped", "value": 0.8, "limit": 0.5, "passed": True, "judged": True,
+             "why": "80.00 % of the pixels of <the grid> have a class; at least 50.00 %: as required"},
+            {"name": "agreement", "value": None, "limit": None, "passed": True, "judged": False,
+             "why": "no map has been published before: not judged"},
+        ],
         "polygons": 4321,
         "vectors": [{"code": 1, "name": "wheat", "polygons": 120, "raster_ha": 1234.56,
                      "polygons_ha": 1234.11, "difference_ha": -0.45, "difference_percent": -0.036,

@@ -186,9 +186,7 @@ def start_service(
 
 
 def _schedule(stack: StackProcess, file: Path) -> None:
-    """Turn the watch on, for this service file."""
-    found = stack.api("deployments/name/watch-imagery/service", method="GET")
-    place = f"deployments/{found['id']}"
-    stack.api(place, {"parameters": {"service": str(file)}}, method="PATCH")
-    schedule = {"schedule": {"interval": LOOK_SECONDS}, "active": True, "slug": "often"}
-    stack.api(f"{place}/schedules", [schedule])
+    """Turn the looks on, for this service file."""
+    command = ["on", "--service", str(file), "--every", str(LOOK_SECONDS)]
+    done = stack.run("python", "-m", "flows.schedule", *command)
+    assert done.returncode == 0, done.stderr

@@ -32,6 +32,8 @@ class StacApi:
     failures: list[int] = field(default_factory=list)
     """Statuses of the next answers to searches, instead of items."""
     requests: list[str] = field(default_factory=list)
+    next_page: str = ""
+    """Another API that further pages are links to."""
 
     def add(self, item: str, moment: str, assets: dict[str, Path], **properties: Any) -> Any:
         """An item whose assets are files below ``files``; returns it, to be changed."""
@@ -80,7 +82,7 @@ class StacApi:
         links = []
         if start + PAGE < len(found):
             following = {**body, "token": str(start + PAGE)}
-            href = f"{self.url}/search"
+            href = f"{self.next_page or self.url}/search"
             links = [{"rel": "next", "href": href, "method": "POST", "body": following}]
         page = found[start : start + PAGE]
         return {"type": "FeatureCollection", "features": page, "links": links}

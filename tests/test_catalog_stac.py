@@ -11,17 +11,22 @@ from service_season import APRIL, BANDS, MAY, Runs, band, image, load, look, mas
 from stac_api import StacApi, stac_api
 
 from geoseg.config.service import SeasonConfig, StacConfig
-from geoseg.errors import ConfigError, RemoteError
+from geoseg.errors import ConfigError, ConfinedError, RemoteError
 from geoseg.feedback import Silent
 from geoseg.imagery.catalogs import stac
 from geoseg.imagery.catalogs.found import MASK, Found
 from geoseg.imagery.scenes import select
-from geoseg.io import configs
+from geoseg.io import configs, web
 from geoseg.operations.service.fetch import fetch_order
 from geoseg.operations.service.ledger import Ledger
 
 SLOTS = SeasonConfig.model_validate({"start": "2025-04-01", "end": "2025-05-31"}).windows()
 ASSETS = {"red": "B04", "nir": "B08"}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "BACKOFF_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -127,6 +132,19 @@ def test_relative_addresses_start_from_the_item(api: StacApi) -> None:
     assert found(api)[0].files[0].href == f"{api.url}/files/a/B04.tif"
 
 
+def test_pages_on_another_host_are_not_asked_for(api: StacApi, tmp_path: Path) -> None:
+    with stac_api(tmp_path) as other:
+        for number in range(3):
+            add(api, f"item-{number}", APRIL)
+        api.next_page = other.url
+        with pytest.raises(RemoteError, match="is not one that may be fetched from"):
+            found(api)
+        assert not other.requests
+        host = other.url.removeprefix("http://")
+        assert found(api, hosts=[host])
+        assert other.requests
+
+
 def test_an_api_that_fails_now_and_then_is_asked_again(api: StacApi) -> None:
     add(api, "a", APRIL)
     api.failures = [503, 502]
@@ -135,7 +153,7 @@ def test_an_api_that_fails_now_and_then_is_asked_again(api: StacApi) -> None:
 
 
 def test_an_api_that_does_not_serve(api: StacApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stac, "TRIES", 1)
+    monkeypatch.setattr(web, "TRIES", 2)
     add(api, "a", APRIL)
     api.failures = [500, 500]
     with pytest.raises(RemoteError, match="does not serve"):
@@ -162,7 +180,7 @@ def service(tmp_path: Path, api: StacApi) -> Path:
 def test_one_api_that_is_down_stops_no_other_area(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stac, "TRIES", 0)
+    monkeypatch.setattr(web, "TRIES", 1)
     with stac_api(tmp_path / "served") as api:
         path = service(tmp_path, api)
     for day in (APRIL, MAY):
@@ -197,3 +215,22 @@ def test_an_order_fetches_exactly_what_was_chosen(tmp_path: Path, api: StacApi) 
     before = len(api.requests)
     assert fetch_order(load(path), order, Silent()) == {"fetched": 0, "there": 6, "bytes": 0}
     assert len(api.requests) == before
+
+
+def test_a_file_that_is_not_what_the_catalogue_says_is_not_kept(
+    tmp_path: Path, api: StacApi
+) -> None:
+    path, runs = service(tmp_path, api), Runs(tmp_path / "runs")
+    add(api, "a", APRIL)["assets"]["B08"]["file:checksum"] = f"1220{7:064x}"
+    add(api, "b", MAY)["assets"]["B04"]["href"] = "http://127.0.0.1:9/elsewhere.tif"
+    look(path, runs)
+    with Ledger.open(load(path)) as ledger:
+        (order,) = ledger.orders("remote")
+    with pytest.raises(RemoteError, match="another checksum"):
+        fetch_order(load(path), order, Silent())
+    del api.items[0]["assets"]["B08"]["file:checksum"]
+    look(path, runs)
+    with Ledger.open(load(path)) as ledger:
+        (_, order) = ledger.orders("remote")
+    with pytest.raises(ConfinedError, match="is not one that may be fetched from"):
+        fetch_order(load(path), order, Silent())

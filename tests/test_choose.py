@@ -135,8 +135,8 @@ def order(template: str = "t") -> Order:
     return Order(
         id=5, area="north", season="2025", fingerprint="f", template=template,
         selection=selection(), config=YEAR, output=YEAR, state="published", attempt=1, tries=0,
-        run_id="", reason="", due=None, version="", publishing=True, waived=False, created=now,
-        changed=now, lease="none",
+        run_id="", reason="", due=None, version="", sequence=1, publishing=True, waived=False,
+        created=now, changed=now, lease="none",
     )  # type: ignore[arg-type]  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from geoseg.legend import Legend, LegendClass
 from geoseg.model import bundle
 from geoseg.product.parcels.declared import declarations
 from tests.conftest import Raster, run_geoseg
+from tests.engine_season import make_bundle, make_imagery, plan
 
 GRID = Grid("EPSG:32633", Affine(10, 0, 500_000, 0, -10, 5_100_000), 64, 64)
 SPEC = geotiffs.RasterSpec("uint8", 1, 0, ())
@@ -376,7 +377,7 @@ def test_gdal_is_kept_off_the_network(root: Path, site: Site) -> None:
     """Should anything lead there in spite of all, it finds nothing."""
     host, before = site()
     with environment(), pytest.raises(rasterio.errors.RasterioIOError):
-        rasterio.open(f"/vsicurl/http://{host}/x.tif")
+        rasterio.open(f"/vsicurl/http://{host}/not-asked-for-before.tif")
     assert site()[1] == before
 
 
@@ -496,6 +497,43 @@ def test_a_worker_keeps_to_the_roots_of_its_job(
         confine.keep_to(())
 
 
+OPEN_AS_A_WORKER = """
+import sys
+from pathlib import Path
+from geoseg.engine.job import open_job
+from geoseg.errors import ConfinedError
+from geoseg.io import rasters
+
+for job in sys.argv[2:]:
+    open_job(Path(job))
+    try:
+        print(rasters.describe(Path(sys.argv[1])).count)
+    except ConfinedError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_carries_the_roots_it_was_planned_under(
+    tmp_path: Path, raster: Raster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a process whose environment has none, as that of a remote worker may be."""
+    outside = square(tmp_path / "out" / "a.tif", raster)
+    imagery = make_imagery(tmp_path / "root" / "season")
+    model = make_bundle(tmp_path / "root" / "model")
+    free = plan(imagery, model, tmp_path / "root" / "free").job
+    monkeypatch.setenv(confine.ROOTS, str(tmp_path / "root"))
+    job = plan(imagery, model, tmp_path / "root" / "work").job
+    monkeypatch.delenv(confine.ROOTS)
+    assert job.fingerprint == free.fingerprint, "roots move no pixel"
+    given = [str(outside), str(free.file), str(job.file)]
+    command = [sys.executable, "-c", OPEN_AS_A_WORKER, *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == "1"
+    assert "lies outside the folders that may be opened" in second
+
+
 # --- configs ------------------------------------------------------------------------------------
 
 GOOD = {"name": "x", "imagery": {"folder": "i"}, "model": {"bundle": "m"}}
@@ -511,6 +549,19 @@ def test_no_secret_gets_into_a_path(
         with pytest.raises(ConfigError, match=rf"truth: .*{asked}") as told:
             configs.parse(content, tmp_path, "x.yaml")
         assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["PATH", "BOTO_CONFIG", "PGSERVICEFILE"])
+def test_only_some_variables_may_be_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/x")
+    message = rf"truth: .*variable {name} may not be named.*export GEOSEG_{name} instead"
+    with pytest.raises(ConfigError, match=message):
+        configs.parse({**GOOD, "truth": f"${{{name}}}/a.tif"}, tmp_path, "x.yaml")
+    monkeypatch.setenv(f"GEOSEG_{name}", "/data")
+    config = configs.parse({**GOOD, "truth": f"${{GEOSEG_{name}}}/a.tif"}, tmp_path, "x.yaml")
+    assert config.truth == Path("/data/a.tif")
 
 
 def test_an_address_in_the_environment_gets_into_no_path(

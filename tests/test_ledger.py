@@ -24,6 +24,7 @@ from geoseg.io import database
 from geoseg.io.database import Database, Moment
 from geoseg.operations.service import orders as nouns
 from geoseg.operations.service.ledger import Ledger
+from geoseg.operations.service.metrics import LedgerCollector
 from geoseg.operations.service.orders import Choice, Order, next_try
 
 
@@ -335,6 +336,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_ledger import claim, make_service
 from geoseg.operations.service.ledger import Ledger
+from geoseg.operations.service.metrics import LedgerCollector
 url = {url!r}
 with Ledger.open(make_service(Path({folder!r}), url)) as ledger:
     print("ready", flush=True)
@@ -432,3 +434,23 @@ def test_a_sqlite_writer_waits_for_another(tmp_path: Path) -> None:
         thread.join(10)
         assert len(ledger.orders()) == 1
         other.close()
+
+
+def test_metrics_tell_of_orders(ledger: Ledger, service: ServiceConfig) -> None:
+    order = claimed(ledger)
+    claim(ledger, "a" * 64, "south")
+    ledger.begin(order.id, "run")
+    version = ledger.begin_publishing(order.id).version
+    ledger.finish(order.id, "published", version=version)
+    told = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in LedgerCollector(service).collect()
+        for sample in family.samples
+    }
+    assert told["geoseg_ledger_up",] == 1
+    assert told["geoseg_orders", "north", "published"] == 1
+    assert told["geoseg_orders", "south", "claimed"] == 1
+    assert told["geoseg_orders", "south", "published"] == 0
+    since = time.time() - told["geoseg_last_published_timestamp_seconds", "north"]
+    assert 0 <= since < 60
+    assert ("geoseg_last_published_timestamp_seconds", "south") not in told

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from conftest import ROOT, run_geoseg
 from engine_season import make_bundle, make_imagery, plan, predict_here
+from prometheus_client.parser import text_string_to_metric_families
 
 from geoseg.engine.block import part_path
 from geoseg.errors import ConfigError
@@ -233,7 +234,8 @@ def test_metrics(config: Path, geoseg: Geoseg, tmp_path: Path) -> None:
         assert float(found[1]) > 0
     spent = re.findall(r'^geoseg_block_seconds_total{.*stage="(\w+)"} (\S+)$', page, re.MULTILINE)
     assert {stage for stage, _ in spent} == {"read", "wait", "predict", "write"}
-    assert "# HELP geoseg_blocks_done Blocks finished" in page
+    families = list(text_string_to_metric_families(page))
+    assert all(family.documentation and family.name.startswith("geoseg_") for family in families)
 
 
 def test_metrics_by_command(tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ def test_metrics_by_command(tmp_path: Path) -> None:
         assert "geoseg_runs 0.0" in _page(address[1])
     finally:
         process.terminate()
-        process.wait()
+        assert process.wait(20) == 0
     taken = run_geoseg("metrics", str(tmp_path / "none"))
     assert taken.returncode == 2
     assert "is not a folder" in taken.stderr

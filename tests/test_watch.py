@@ -67,7 +67,7 @@ def test_a_season_that_is_whole_is_mapped_once(service: Path, runs: Runs) -> Non
     (order,) = orders(service)
     assert (order.state, order.run_id) == ("started", "run-1-1")
     assert runs.made == {
-        "run-1-1": {"config": str(order.config), "output": str(order.output), "order": "1"}
+        "run-1-1": {"config": str(order.config), "output": str(order.output), "order": 1}
     }
     for _ in range(2):
         third = look(service, runs)

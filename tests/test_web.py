@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from geoseg.io.web import Wanted, fetch
 
+from geoseg.config import TlsConfig
 from geoseg.errors import ConfigError, ConfinedError, OutputError, RemoteError
 from geoseg.feedback import Console
 from geoseg.io import checksums, web
 from geoseg.io.hosts import HOSTS, Hosts, without_query
+from geoseg.io.web import Wanted, fetch
+from tests.test_cluster import Authority
 
 BODY = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -59,7 +62,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
     monkeypatch.setenv("NO_PROXY", "*")
     servers = []
 
-    def start(behave: Callable[[Any, int], None]) -> Site:
+    def start(behave: Callable[[Any, int], None], tls: TlsConfig | None = None) -> Site:
         made = Site(behave)
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -73,6 +76,10 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
                 pass
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.cert, tls.key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         made.address = f"127.0.0.1:{server.server_port}"
@@ -182,7 +189,7 @@ def test_a_length_that_nobody_knows(site: Callable[..., Site], tmp_path: Path) -
         handler.send_response(200)
         handler.send_header("Connection", "close")
         handler.end_headers()
-        handler.wfile.write(BODY if number == 2 else BODY[:1000])
+        handler.wfile.write(BODY if number == 4 else BODY[:1000])
 
     here = site(behave)
     _fails(here, tmp_path, "does not say how long it is")
@@ -201,7 +208,8 @@ def test_a_file_too_large(site: Callable[..., Site], tmp_path: Path) -> None:
         except OSError:
             handler.close_connection = True
 
-    for behave in (endless, lambda handler, _: send(handler)):
+    # Not a byte of what says itself that it is too large.
+    for behave in (endless, lambda handler, _: send(handler, body=b"", length=2_000_001)):
         here = site(behave)
         with pytest.raises(ConfinedError, match=r"a\.tif is larger than 2000000 bytes"):
             fetch(here.url, tmp_path / "a.tif", here.allowed, Wanted(largest=2_000_000))
@@ -227,6 +235,25 @@ def test_redirects_to_what_is_not_http(site: Callable[..., Site], tmp_path: Path
             fetch(here.url, tmp_path / "a.tif", here.allowed)
     here = site(lambda handler, _: send(handler, 302, b"", Location="/again"))
     _fails(here, tmp_path, "more than 5 redirects")
+
+
+def test_encryption_is_not_given_up_on_the_way(
+    site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = Authority.make("authority").issue(tmp_path / "keys")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls.ca_file))
+    plain = site(lambda handler, _: send(handler))
+    places = [plain.url]
+    safe = site(lambda h, n: send(h, 302, b"", Location=places.pop()) if places else send(h), tls)
+    allowed = Hosts.of(safe.address, plain.address)
+    url = f"https://{safe.address}/a.tif"
+    with pytest.raises(ConfinedError, match="redirects to an address without encryption"):
+        fetch(url, tmp_path / "out" / "a.tif", allowed)
+    fetch(url, tmp_path / "out" / "a.tif", allowed)
+    assert _whole(tmp_path / "out")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(RemoteError, match="no answer: SSL"):
+        fetch(url, tmp_path / "out" / "a.tif", allowed)
 
 
 def test_a_full_disk_is_no_fault_of_the_server(site: Callable[..., Site], tmp_path: Path) -> None:

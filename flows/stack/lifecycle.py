@@ -158,7 +158,7 @@ def summary(folder: StackFolder, settings: StackSettings) -> list[str]:
         f'  eval "$(cat {shlex.quote(str(folder.environment))})"',
         "  prefect deployment run 'crop-map/demo' --watch",
         "Look for new imagery every 5 minutes (off at first):",
-        "  prefect deployment schedule ls watch-imagery/service     # and resume, with its id",
+        "  python -m flows.schedule on --service configs/service.yaml",
         "Stop it: make down, or 'python -m flows.stack down --drain' to let runs end first",
     ]
 

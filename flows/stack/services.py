@@ -87,6 +87,8 @@ def _server(folder: StackFolder, settings: StackSettings) -> Service:
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{page},http://localhost:{settings.prefect_port}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_UI_URL": page,
+        # What the browser calls; else it is the default port.
+        "PREFECT_SERVER_UI_API_URL": settings.api,
     }
     if settings.database:
         url = server_database(settings.database)

@@ -26,6 +26,8 @@ _QUERY = re.compile(
     r"([?&][^=&\s'\"]*(?:token|secret|password|auth|key|sig|credential)[^=&\s'\"]*=)[^&\s'\"]+",
     re.IGNORECASE,
 )
+_PLACE = re.compile(r"localhost|[\d.]+|(\w+://)?[\w.-]*:\d+|\w+://")
+"""What is set so often and tells so little that a message is worth more with it."""
 _hidden: set[str] = set()
 
 
@@ -47,9 +49,13 @@ def redact_all(value: Any) -> Any:
 
 
 def hide(value: Any) -> None:
-    """Treat every text in a value (nested lists and mappings too) as a secret from now on."""
+    """Treat every text in a value (nested lists and mappings too) as a secret from now on.
+
+    Addresses and files that are there are none.
+    """
     if isinstance(value, str):
-        _hidden.update(_forms(value))
+        if not _PLACE.fullmatch(value) and not os.path.exists(value):
+            _hidden.update(_forms(value))
     elif isinstance(value, Mapping):
         hide(list(value.values()))
     elif isinstance(value, (list, tuple)):
@@ -66,7 +72,8 @@ def _environment() -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret, the password of ``user:password``, and both as HTTP sends them."""
-    for form in (secret, secret.rpartition(":")[2], base64.b64encode(secret.encode()).decode()):
+    """A secret, the password of ``user:password``, the name of ``name://``, and it as HTTP sends it."""
+    encoded = base64.b64encode(secret.encode()).decode()
+    for form in (secret, secret.strip(":/ "), secret.rpartition(":")[2], encoded):
         if len(secret) >= SHORTEST and len(form) >= SHORTEST:
             yield form

@@ -81,7 +81,9 @@ def versions(
         for row in rows:
             names = (f"{row[key]:<{width}}" for key, width in zip(row, widths, strict=False))
             kind = "latest" if row["latest"] else ""
-            typer.echo(f"{'  '.join(names)}  {row['published']}  {kind:<6}  {row['item']}".rstrip())
+            typer.echo(
+                f"{'  '.join(names)}  {row['published'][:19]}Z  {kind:<6}  {row['item']}".rstrip()
+            )
     damaged = [f"  {file}: {trouble}" for row in rows for file, trouble in row["damaged"].items()]
     if damaged:
         raise OutputError(

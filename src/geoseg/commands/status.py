@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 import typer
+
+from geoseg.errors import ConfigError
 
 REFRESH_SECONDS = 2.0
 BAD = 3
@@ -22,7 +26,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command(
         epilog="Examples: `geoseg metrics out`, `geoseg metrics out /data/service "
-        "--listen 127.0.0.1:9108`"
+        "--service configs/service.yaml --listen 127.0.0.1:9108`"
     )(metrics)
 
 
@@ -61,19 +65,32 @@ def _terminal() -> bool:
 
 def metrics(
     folders: Annotated[
-        list[Path], typer.Argument(help="Where runs lie, at any depth.", metavar="FOLDER...")
-    ],
+        list[Path] | None,
+        typer.Argument(help="Where runs lie, at any depth.", metavar="[FOLDER...]"),
+    ] = None,
+    service: Annotated[
+        list[Path] | None, typer.Option(help="A service file: its orders too. May come again.")
+    ] = None,
     listen: Annotated[
         str, typer.Option(envvar="GEOSEG_METRICS", help="HOST:PORT; port 0: any that is free.")
     ] = "127.0.0.1:9108",
 ) -> None:
-    """Serve the progress of all runs below some folders as a page for Prometheus.
+    """Serve the progress of all runs below some folders, and services, as a page for Prometheus.
 
     Nobody has to sign in to read it: leave it on loopback, or behind a proxy that asks.
     """
     from geoseg.operations.metrics import serve  # noqa: PLC0415
 
-    with serve(tuple(folders), listen) as address:
+    if not folders and not service:
+        raise ConfigError("name a FOLDER of runs, or a service file with --service")
+    with serve(tuple(folders or ()), listen, tuple(service or ())) as address:
         typer.echo(f"metrics: http://{address}/metrics")
-        while True:
-            time.sleep(3600)
+        _await_signal()
+
+
+def _await_signal() -> None:
+    """Until somebody asks to end: also in a container, whose first process hears no SIGTERM else."""
+    asked = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    asked.wait()

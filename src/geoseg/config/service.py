@@ -219,7 +219,7 @@ class ServiceConfig(Section):
     """Folder of the runs: their configs, blocks and results, until they are published."""
     ledger: Address | None = None
     """SQLAlchemy URL of the database, such as ``postgresql+psycopg://...``; None: ``ledger.sqlite``
-    in ``work``."""
+    in ``work``, which is for one machine and a disk of its own."""
     deployment: str = "crop-map/area"
     """The Prefect deployment that makes one map."""
     publish: PublishConfig

@@ -24,7 +24,6 @@ def replacing(path: Path) -> Iterator[Path]:
     is removed and ``path`` is as it was. Raises ``OutputError`` where the place cannot be written,
     ``ConfinedError`` where it may not.
     """
-    confine.require(path)
     make_folder(path.parent)
     # The suffix stays last: GDAL picks some drivers' side files by it.
     part = path.with_name(f".{path.stem[:100]}.{uuid.uuid4().hex[:8]}.part{path.suffix}")

@@ -16,6 +16,7 @@ import pyogrio
 from numpy.typing import NDArray
 
 from geoseg.errors import LabelError
+from geoseg.io import vector_files
 from geoseg.io.geopackages import FAILURES
 
 _KEY = "'gates.control"
@@ -37,8 +38,9 @@ def read_points(path: Path, layer: str | None, attribute: str, crs: str) -> Poin
 
     ``layer`` may be None where the file has one layer with geometry. Raises ``LabelError`` where the
     file is missing or no vector file, a layer or column is not there, or it holds no point or other
-    geometries, or does not say its CRS.
+    geometries, or does not say its CRS; ``ConfinedError``.
     """
+    vector_files.require(path)
     if not path.exists():
         raise LabelError(f"{path}: no such file; name the control points in {_KEY}.file'")
     try:

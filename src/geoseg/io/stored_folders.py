@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geoseg.errors import BusyError, OutputError
-from geoseg.io import files
+from geoseg.io import confine, files
 from geoseg.io.objects import Store, Sum, Text, check_key
 
 PATIENCE = 600
@@ -27,12 +27,12 @@ class FolderStore(Store):
     """See ``Store``. Readers need nothing but the files."""
 
     def __init__(self, root: Path) -> None:
-        self._root = Path(os.path.abspath(root.expanduser()))
+        self._root = Path(confine.require(root.expanduser()))
         self.address = str(self._root)
 
     def path(self, key: str) -> Path:
-        """The file or folder of a key."""
-        return self._root.joinpath(*check_key(key).split("/"))
+        """The file or folder of a key. Raises ``ConfinedError``: a link may lead out."""
+        return Path(confine.require(self._root.joinpath(*check_key(key).split("/"))))
 
     def put(self, source: Path, key: str, known: Sum, media: str) -> None:
         """Copied under a temporary name, flushed, and renamed."""

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from geoseg.errors import ConfigError, OutputError
+from geoseg.io import configs
 from geoseg.operations.status import Status, find
 
 STATES = ("running", "finished", "failed", "dead")
@@ -48,24 +49,29 @@ class RunCollector(Collector):
         yield from _times(runs)
 
 
-def collectors(folders: tuple[Path, ...]) -> list[Collector]:
-    """Everything that the page shows."""
-    return [RunCollector(folders)]
+def collectors(folders: tuple[Path, ...], services: tuple[Path, ...]) -> list[Collector]:
+    """Everything that the page shows. Raises ``ConfigError`` for a service file that is wrong."""
+    runs = [RunCollector(folders)] if folders else []
+    if not services:
+        return [*runs]
+    from geoseg.operations.service.metrics import LedgerCollector  # noqa: PLC0415
+
+    return [*runs, *(LedgerCollector(configs.load_service(path)) for path in services)]
 
 
 @contextmanager
-def serve(folders: tuple[Path, ...], listen: str) -> Iterator[str]:
+def serve(folders: tuple[Path, ...], listen: str, services: tuple[Path, ...] = ()) -> Iterator[str]:
     """Serve the page over HTTP while the body runs; gives the address, ``host:port``.
 
-    Raises ``ConfigError`` for an address that is none, ``OutputError`` for a folder that is not
-    there or an address that cannot be had.
+    ``services`` are service files. Raises ``ConfigError`` for a service file or an address that is
+    none, ``OutputError`` for a folder that is not there or an address that cannot be had.
     """
     for folder in folders:
         if not folder.is_dir():
             raise OutputError(f"{folder} is not a folder; name the one that runs write into")
     host, port = parse_address(listen)
     registry = CollectorRegistry()
-    for collector in collectors(folders):
+    for collector in collectors(folders, services):
         registry.register(collector)
     try:
         server, thread = start_http_server(port, host, registry)

@@ -268,5 +268,8 @@ def _interval(versions: Sequence[Version]) -> list[str | None]:
 
 
 def moment(when: dt.datetime) -> str:
-    """A time as STAC writes it: UTC, whole seconds. As text, earlier times are less."""
-    return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """A time as STAC writes it, in UTC: to the microsecond, for a second less is a broken promise.
+
+    As text, earlier times are less.
+    """
+    return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -12,15 +12,11 @@ from geoseg.config.service import Slot, StacConfig
 from geoseg.errors import ConfigError, RemoteError, SceneError
 from geoseg.imagery.catalogs.found import MASK, Found, FoundFile
 from geoseg.io import files
+from geoseg.io.hosts import Hosts
+from geoseg.io.web import Confined
 
 MOST = 20_000
 """Items that are looked at for one area and season."""
-
-TRIES = 4
-"""Further requests where the API is busy or fails, each after a longer wait."""
-
-SECONDS = (10, 60)
-"""Until a connection stands, and until an answer comes."""
 
 Json = Mapping[str, Any]
 
@@ -57,7 +53,7 @@ def _search(config: StacConfig, slots: Sequence[Slot]) -> list[Json]:
 
     first, last = min(slot.first for slot in slots), max(slot.last for slot in slots)
     try:
-        search = _client(config.url).search(
+        search = _client(config).search(
             collections=list(config.collections),
             bbox=config.bbox,
             datetime=f"{first}T00:00:00Z/{last}T23:59:59Z",
@@ -69,7 +65,12 @@ def _search(config: StacConfig, slots: Sequence[Slot]) -> list[Json]:
     except (APIError, RequestException, STACError, NotImplementedError) as error:
         text = " ".join(str(error).split())[:300]
         raise RemoteError(f"{config.url}: the STAC API does not serve: {text}") from None
-    except (KeyError, TypeError, ValueError) as error:  # what pystac says of JSON that is no STAC
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # what pystac says of JSON that is no STAC
         raise RemoteError(
             f"{config.url}: answers with something that is no STAC: {error}"
         ) from None
@@ -80,18 +81,15 @@ def _search(config: StacConfig, slots: Sequence[Slot]) -> list[Json]:
     return items
 
 
-def _client(url: str) -> Any:
+def _client(config: StacConfig) -> Any:
     from pystac_client import Client  # noqa: PLC0415
     from pystac_client.stac_api_io import StacApiIO  # noqa: PLC0415
-    from urllib3 import Retry  # noqa: PLC0415
 
-    retry = Retry(
-        total=TRIES,
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=None,  # a search is a POST that changes nothing
-    )
-    return Client.open(url, stac_io=StacApiIO(max_retries=retry, timeout=SECONDS))
+    door = StacApiIO()
+    hosts = Hosts.of(config.url, *config.hosts)  # pages may be links to anywhere
+    for scheme in ("http://", "https://"):
+        door.session.mount(scheme, Confined(hosts))
+    return Client.open(config.url, stac_io=door)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +197,9 @@ def _version(item: _Item, used: Sequence[FoundFile]) -> str:
     """
     if used and all(file.checksum for file in used):
         return files.digest([[file.role, file.checksum] for file in used])[:16]
-    addresses = [[f.role, urlunsplit((*urlsplit(f.href)[:3], "", "")), f.size] for f in used]
+    addresses = [
+        [f.role, urlunsplit((*urlsplit(f.href)[:3], "", "")), f.size, f.checksum] for f in used
+    ]
     return files.digest([item.made, addresses])[:16]
 
 

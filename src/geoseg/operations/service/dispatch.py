@@ -24,7 +24,7 @@ class RunState:
 class Dispatcher(Protocol):
     """What starts runs. Each method raises ``RemoteError`` where it does not answer."""
 
-    def start(self, order: Order, parameters: Mapping[str, str], key: str) -> str:
+    def start(self, order: Order, parameters: Mapping[str, str | int], key: str) -> str:
         """Ask for a run and return its id; with the same ``key`` again, it is the same run."""
 
     def state(self, run_id: str) -> RunState:
@@ -39,7 +39,11 @@ def dispatch(ledger: Ledger, dispatcher: Dispatcher, order: Order) -> str:
 
     A crash in between does no harm: asked for again, it is the same run.
     """
-    parameters = {"config": str(order.config), "output": str(order.output), "order": str(order.id)}
+    parameters: dict[str, str | int] = {
+        "config": str(order.config),
+        "output": str(order.output),
+        "order": order.id,
+    }
     run_id = dispatcher.start(order, parameters, order.key)
     ledger.started(order, run_id)
     return run_id

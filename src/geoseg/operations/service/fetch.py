@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from geoseg.config.service import ServiceConfig
 from geoseg.errors import ChangedInputError, OrderError
 from geoseg.feedback import Progress
 from geoseg.io import files, web
+from geoseg.io.hosts import Hosts
 from geoseg.operations.run import Record
 from geoseg.operations.service.orders import Order
 from geoseg.operations.service.placing import FETCH
@@ -30,21 +30,20 @@ def fetch_order(service: ServiceConfig, order: Order, progress: Progress) -> Rec
     for entry in listed["given"]:
         _require_same(entry, order)
     missing = [entry for entry in listed["fetch"] if not _there(entry)]
-    hosts = _hosts(service, order.area)
-    size = 0
+    hosts, size = _hosts(service, order.area), 0
     with progress.start("fetch", len(missing), "files") as step:
         for entry in missing:
             target = Path(entry["target"])
-            web.fetch(entry["href"], target, hosts)
-            step.advance(note=target.name)
-            size += target.stat().st_size
+            wanted = web.Wanted(entry["size"], entry["checksum"])
+            size += web.fetch(entry["href"], target, hosts, wanted)
+            step.advance(note=target.parent.name)
     return {"fetched": len(missing), "there": len(listed["fetch"]) - len(missing), "bytes": size}
 
 
-def _hosts(service: ServiceConfig, area: str) -> tuple[str, ...]:
+def _hosts(service: ServiceConfig, area: str) -> Hosts:
     """Where an area's files may come from."""
     stac = service.areas[area].stac
-    return (urlsplit(stac.url).hostname or "", *stac.hosts) if stac else ()
+    return Hosts.of(stac.url, *stac.hosts) if stac else Hosts.of()
 
 
 def _there(entry: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from geoseg.errors import OutputError
-from geoseg.io import files
+from geoseg.io import confine, files
 from geoseg.io.objects import Sum
 from geoseg.operations.run import Record, Run
 from geoseg.product.shelf import CATALOG, COLLECTION, Placement
@@ -82,6 +82,7 @@ def known_sum(fields: Mapping[str, Any]) -> Sum:
 
 def _file(key: str, asset: Mapping[str, Any], root: Path) -> File:
     source = Path(os.path.normpath(root / asset["href"]))
+    confine.local(source)  # an item is untrusted
     inside = source.is_relative_to(root)
     folder = key.removesuffix("_card")
     name = source.relative_to(root).as_posix() if inside else f"{folder}/{source.name}"

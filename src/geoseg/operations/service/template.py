@@ -93,4 +93,6 @@ def mask_values(area: AreaConfig) -> tuple[int, ...]:
 def write_config(path: Path, config: RunConfig) -> None:
     """Write a run config whole, every path absolute."""
     content = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if config.cluster.options:  # left out of dumps, lest they get into reports
+        content["cluster"]["options"] = dict(config.cluster.options)
     files.write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -55,7 +55,7 @@ def poll(
             except LedgerError:
                 pool.shutdown(cancel_futures=True)
                 raise
-            except GeosegError as error:
+            except (GeosegError, OSError) as error:  # the latter: its storage is away
                 failed[name] = str(error)
             season = service.areas[name].season.name
             if ledger.note(name, season, waiting.get(name) or failed[name]):
