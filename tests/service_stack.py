@@ -175,18 +175,19 @@ def start_service(
     ground: Ground,
     areas: list[str],
     change: Callable[[dict[str, Any]], None] = lambda content: None,
+    every: int = LOOK_SECONDS,
     **predict: Any,
 ) -> RunningService:
-    """A service of these areas, looked at every ``LOOK_SECONDS`` by the stack's own schedule."""
+    """A service of these areas, looked at every few seconds by the stack's own schedule."""
     content = service_config(folder, areas)
     change(content)
     file = write_service(folder, ground, content, **predict)
-    _schedule(stack, file)
+    _schedule(stack, file, every)
     return RunningService(stack, folder, ground, file)
 
 
-def _schedule(stack: StackProcess, file: Path) -> None:
+def _schedule(stack: StackProcess, file: Path, every: int) -> None:
     """Turn the looks on, for this service file."""
-    command = ["on", "--service", str(file), "--every", str(LOOK_SECONDS)]
+    command = ["on", "--service", str(file), "--every", str(every)]
     done = stack.run("python", "-m", "flows.schedule", *command)
     assert done.returncode == 0, done.stderr

@@ -33,6 +33,7 @@ SERVICES = ("prefect-server", "prefect-worker", "dask-scheduler", "dask-worker-1
 VICTIMS = ("flow",) * 5 + ("dask-worker-1", "dask-worker-2") * 3 + SERVICES[:3]
 """What is killed, at random: runs and Dask workers more often than the others."""
 SCENES = 3
+LOOK_SECONDS = 45
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(300 + 60 * AREAS)]
 
@@ -48,7 +49,7 @@ class Trouble:
     random: random.Random = field(default_factory=lambda: random.Random(11))
 
     def kill(self) -> None:
-        while not self.over.wait(self.random.uniform(12, 25)):
+        while not self.over.wait(self.random.uniform(20, 50)):
             victim = self.random.choice(VICTIMS)
             if victim == "flow":
                 runs = self.stack.runs()
@@ -84,7 +85,7 @@ def test_all_are_published_once(tmp_path_factory: pytest.TempPathFactory) -> Non
     ground = make_ground(folder / "ground", SCENES, width=170, height=140)
     names = [f"area-{number:03d}" for number in range(AREAS)]
     with running_stack(tmp_path_factory.mktemp("st")) as stack:
-        service = start_service(stack, folder, ground, names, _lenient)
+        service = start_service(stack, folder, ground, names, _lenient, every=LOOK_SECONDS)
         for number, name in enumerate(names):
             drop(ground.scenes[number % SCENES], folder / "incoming" / name)
         trouble = Trouble(stack)
