@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -124,6 +125,9 @@ def test_a_file_system_without_locks(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    # As it is before anybody has said where the log goes.
+    monkeypatch.setattr(logging.getLogger("geoseg"), "propagate", True)
+    caplog.set_level(logging.WARNING, "geoseg")
     with holding(folder):
         with pytest.raises(BusyError, match=f"process {os.getpid()}"):
             holding(folder).__enter__()
