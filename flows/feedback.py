@@ -126,7 +126,9 @@ def publish_products(products: dict[str, Any]) -> None:
     """The table of areas, the link to the report and the quicklook as artifacts of this run."""
     picture = base64.b64encode(products["quicklook"].read_bytes()).decode()
     with shown():
-        create_table_artifact(products["areas"], key="geoseg-areas", description="Area per class")
+        create_table_artifact(
+            _readable(products["areas"]), key="geoseg-areas", description="Area per class"
+        )
         create_link_artifact(
             products["report"],
             link_text="Report",
@@ -144,10 +146,20 @@ def publish_products(products: dict[str, Any]) -> None:
         )
 
 
+def _readable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with four digits of each fraction."""
+    return [
+        {key: float(f"{v:.4g}") if isinstance(v, float) else v for key, v in row.items()}
+        for row in rows
+    ]
+
+
 def publish_gates(verdicts: list[dict[str, Any]]) -> None:
     """What the map had to pass, as a table on the run's page."""
+    first = ("name", "passed", "why")  # the page shows columns in this order, and cuts the last
+    rows = [{**{key: verdict[key] for key in first}, **verdict} for verdict in verdicts]
     with shown():
-        create_table_artifact(verdicts, key="geoseg-gates", description="Quality gates")
+        create_table_artifact(_readable(rows), key="geoseg-gates", description="Quality gates")
 
 
 def publish_soundness(markdown: str) -> None:

@@ -47,12 +47,17 @@ class Place:
 
 
 def write_order(
-    place: Place, area: AreaConfig, template: Template, chosen: Sequence[Found]
+    place: Place, name: str, area: AreaConfig, template: Template, chosen: Sequence[Found]
 ) -> None:
-    """Write what a run of these images starts from. Done again, it writes the same."""
+    """Write what a run of these images starts from. Done again, it writes the same.
+
+    A template may serve many areas: where it has no title, the map's is area and season.
+    """
     targets = {one.item: _targets(place, one) for one in chosen}
     scenes = [_scene(one, targets[one.item]) for one in chosen]
-    write_config(place.config, template.with_scenes(scenes, mask_values(area)))
+    config = template.with_scenes(scenes, mask_values(area))
+    title = config.title or f"{name} {area.season.name}"
+    write_config(place.config, config.model_copy(update={"title": title}))
     to_fetch, given = [], []
     for one in chosen:
         for file in one.files:

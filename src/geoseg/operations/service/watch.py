@@ -116,7 +116,7 @@ def _attend(
     if unwanted:
         return unwanted
     place = Place.of(service, name, fingerprint)
-    write_order(place, area, now.template, _images(now.found, chosen.selection))
+    write_order(place, name, area, now.template, _images(now.found, chosen.selection))
     order = ledger.claim(
         name, season, fingerprint, chosen.selection, place.config, place.output,
         now.template.fingerprint,
