@@ -17,6 +17,7 @@ from geoseg.errors import GateError, LedgerError, OrderError
 from geoseg.feedback import Progress
 from geoseg.io import configs
 from geoseg.operations.run import Record, Run
+from geoseg.operations.service.cleaning import clean_up
 from geoseg.operations.service.fetch import fetch_order
 from geoseg.operations.service.gates import check_gates
 from geoseg.operations.service.ledger import Ledger
@@ -152,6 +153,7 @@ def publish(run: Run, assignment: Assignment) -> Record:
         record = publish_map(run, place, config, run.progress)
         if record["published"]:
             duty.ledger.finish(order.id, "published", version=place.version)
+            clean_up(duty.service, duty.ledger, order)
         else:
             duty.ledger.finish(order.id, "superseded", "newer versions are published by now")
         return record
