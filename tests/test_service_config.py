@@ -37,6 +37,9 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
     area = service.areas["valley"]
     assert service.work == tmp_path / "runs"
     assert area.run == tmp_path / "valley.yaml"
+    assert service.publish.destination == str(tmp_path / "published")
+    bucket = _with("publish/destination", "s3://maps/crops")
+    assert load(tmp_path, bucket).publish.destination == "s3://maps/crops"
     assert area.drop is not None
     assert area.drop.folder == tmp_path / "incoming"
     assert service.gates_of("valley") == service.gates

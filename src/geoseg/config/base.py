@@ -70,12 +70,13 @@ def foreign(text: str) -> str:
     return ""
 
 
-def _resolve(path: Path, info: ValidationInfo) -> Path:
+def resolve(path: Path, info: ValidationInfo) -> Path:
+    """A path from the folder of the file that names it."""
     base = (info.context or {}).get("base", Path())
     return Path(os.path.normpath(base / path))
 
 
-FilePath = Annotated[Path, BeforeValidator(_expand_path), AfterValidator(_resolve)]
+FilePath = Annotated[Path, BeforeValidator(_expand_path), AfterValidator(resolve)]
 """A path: ``${NAME}`` is the environment's, anything relative starts at the config file's folder."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]

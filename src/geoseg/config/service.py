@@ -6,18 +6,27 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from geoseg.config.base import FilePath, Section, expand
+from geoseg.config.base import FilePath, Section, expand, resolve
 from geoseg.config.imagery import MaskConfig
 
 Part = Annotated[float, Field(ge=0, le=1)]
 """A share, 0 to 1."""
 
 Address = Annotated[str, BeforeValidator(expand)]
-"""A path or URL as text, in which ``${NAME}`` is the environment's."""
+"""A URL, in which ``${NAME}`` is the environment's."""
+
+
+def _from_file(text: str, info: ValidationInfo) -> str:
+    return text if "://" in text else str(resolve(Path(text), info))
+
+
+Destination = Annotated[str, BeforeValidator(expand), AfterValidator(_from_file)]
+"""A folder, from the service file's own, or a URL."""
 
 
 AreaName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -171,7 +180,7 @@ class GatesConfig(Section):
 class PublishConfig(Section):
     """Where finished maps go."""
 
-    destination: Address
+    destination: Destination
     """A folder, or ``s3://bucket/prefix``."""
     endpoint: Address | None = None
     """URL of an S3-compatible service; None: Amazon's."""
