@@ -22,6 +22,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from geoseg.errors import ConfigError, GeosegError
 
 DEPLOYMENT = "watch-imagery/service"
+SERVICE = "service"
+"""The parameter that names the service file; all others are what ``prefect.yaml`` says."""
 SHORTEST = 10
 """Seconds between two looks at least: each is a run with a process of its own."""
 
@@ -35,14 +37,14 @@ class Kept:
 
 
 Settings = dict[UUID, tuple[dict[str, Any], dict[str, Kept]]]
-"""By deployment: its parameters, and its schedules by their slugs."""
+"""By deployment: its service file, if it has one, and its schedules by their slugs."""
 
 
 def read(client: SyncPrefectClient) -> Settings:
     """What is set of every deployment that has a schedule."""
     return {
         deployment.id: (
-            deployment.parameters,
+            {name: v for name, v in deployment.parameters.items() if name == SERVICE},
             {s.slug: Kept(s.active, s.schedule) for s in deployment.schedules if s.slug},
         )
         for deployment in client.read_deployments()
@@ -54,8 +56,9 @@ def restore(client: SyncPrefectClient, before: Settings) -> None:
     """Set again what ``prefect deploy`` has put back to what ``prefect.yaml`` says."""
     for deployment in client.read_deployments():
         parameters, schedules = before.get(deployment.id, ({}, {}))
-        if parameters and parameters != deployment.parameters:
-            _set_parameters(client, deployment.id, {**deployment.parameters, **parameters})
+        wanted = {**deployment.parameters, **parameters}
+        if wanted != deployment.parameters:
+            _set_parameters(client, deployment.id, wanted)
         for schedule in deployment.schedules:
             kept = schedules.get(schedule.slug or "")
             if kept and kept != Kept(schedule.active, schedule.schedule):
@@ -87,7 +90,7 @@ def switch(active: bool, service: Path | None = None, every: float | None = None
             ) from None
         parameters = dict(deployment.parameters)
         if service:
-            parameters["service"] = str(service.resolve())
+            parameters[SERVICE] = str(service.resolve())
             _set_parameters(client, deployment.id, parameters)
         (schedule,) = deployment.schedules
         interval = schedule.schedule

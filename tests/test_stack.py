@@ -30,6 +30,7 @@ from stack_process import (
     wait_for,
 )
 
+from flows.automations import NEVER_BEGUN
 from flows.register import POOL
 from geoseg.config import TlsConfig
 from geoseg.engine.tls import security
@@ -231,7 +232,7 @@ def test_a_run_that_never_began_is_given_up(stack: StackProcess) -> None:
         stack.api(f"flow_runs/{run}/set_state", state)
     wait_for(lambda: _state(stack, run)[0] == "CRASHED", 90)
     assert "did not begin" in _state(stack, run)[1]
-    assert stack.run("python", "-c", patience.format(300)).returncode == 0
+    assert stack.run("python", "-c", patience.format(NEVER_BEGUN.seconds)).returncode == 0
 
 
 def test_registering_again_keeps_what_the_operator_set(stack: StackProcess) -> None:
