@@ -49,7 +49,7 @@ def watch_imagery(service: ServiceFile) -> Any:
     with shown():
         create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
     text = summary(record)
-    failed = len(record["failed"]) == record["areas"] or "unreconciled" in record
+    failed = record["all_failed"] or "unreconciled" in record
     return Failed(message=text, data={"exit_code": 2}) if failed else Completed(message=text)
 
 

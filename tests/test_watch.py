@@ -22,7 +22,6 @@ from geoseg.io import configs
 from geoseg.operations.service import fetch, transitions
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import Order
-from geoseg.operations.service.watch import all_failed
 
 
 @pytest.fixture
@@ -186,11 +185,11 @@ def test_one_area_that_fails_stops_no_other(tmp_path: Path, runs: Runs) -> None:
     assert record["claimed"] == 1
     assert "missing.yaml: no such config file" in record["failed"]["bad"]
     assert "nowhere: no such folder" in record["failed"]["gone"]
-    assert not all_failed(record)
+    assert not record["all_failed"]
     with Ledger.open(load(service)) as ledger:
         assert "no such config file" in ledger.noted("bad", "20250401-20250531")
     alone = service_file(tmp_path, {"bad": areas["bad"]})
-    assert all_failed(look(alone, runs))
+    assert look(alone, runs)["all_failed"]
 
 
 def test_a_model_that_takes_another_number_of_images(tmp_path: Path, runs: Runs) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geoseg.errors import LabelError
 from geoseg.io import vector_files
 from geoseg.io.geopackages import FAILURES
+from geoseg.io.vectors import choose_layer
 
 _KEY = "'gates.control"
 
@@ -44,7 +45,7 @@ def read_points(path: Path, layer: str | None, attribute: str, crs: str) -> Poin
     if not path.exists():
         raise LabelError(f"{path}: no such file; name the control points in {_KEY}.file'")
     try:
-        chosen = _layer(path, layer)
+        chosen = choose_layer(path, layer, "gates.control.layer", "points")
         _check(path, chosen, attribute)
         table = pyogrio.read_dataframe(path, layer=chosen, columns=[attribute])
         table = table.to_crs(crs)
@@ -67,21 +68,6 @@ def _points(path: Path, table: geopandas.GeoDataFrame, attribute: str) -> Points
     table = table.explode(index_parts=False)
     values = [None if value != value else value for value in table[attribute]]  # noqa: PLR0124
     return Points(table.geometry.x.to_numpy(), table.geometry.y.to_numpy(), tuple(values))
-
-
-def _layer(path: Path, layer: str | None) -> str:
-    found = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-    listed = ", ".join(found) or "none"
-    if layer is not None and layer not in found:
-        raise LabelError(
-            f"{path}: no layer {layer!r} with geometry; {_KEY}.layer' may be: {listed}"
-        )
-    if layer is None and len(found) != 1:
-        raise LabelError(
-            f"{path} has {len(found)} layers with geometry ({listed}), not one; name one in "
-            f"{_KEY}.layer'"
-        )
-    return found[0] if layer is None else layer
 
 
 def _check(path: Path, layer: str, attribute: str) -> None:

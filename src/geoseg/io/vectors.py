@@ -30,7 +30,7 @@ def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geop
     if not path.exists():
         raise LabelError(f"{path}: no such file; name the file of label polygons in 'labels.file'")
     try:
-        chosen = _layer(path, layer)
+        chosen = choose_layer(path, layer, "labels.layer", "polygons")
         _check(path, chosen, columns)
         table = pyogrio.read_dataframe(path, layer=chosen, columns=list(columns))
     except FAILURES as error:
@@ -65,18 +65,20 @@ def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, 
     ]
 
 
-def _layer(path: Path, layer: str | None) -> str:
-    """The layer to read: the named one, or the only one that has geometry."""
-    found = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+def choose_layer(path: Path, layer: str | None, key: str, kind: str) -> str:
+    """The layer to read: the named one, or the only one that has geometry.
+
+    Messages name the config's ``key``, and the ``kind`` of geometry that is wanted. Raises
+    ``LabelError``.
+    """
+    found = [str(name) for name, geometry in pyogrio.list_layers(path) if geometry is not None]
     listed = ", ".join(found) or "none"
     if layer is not None and layer not in found:
-        raise LabelError(
-            f"{path}: no layer {layer!r} with geometry; 'labels.layer' may be: {listed}"
-        )
+        raise LabelError(f"{path}: no layer {layer!r} with geometry; '{key}' may be: {listed}")
     if layer is None and len(found) != 1:
         raise LabelError(
             f"{path} has {len(found)} layers with geometry ({listed}), not one"
-            + ("; name one in 'labels.layer'" if found else "; labels are polygons")
+            + (f"; name one in '{key}'" if found else f"; {kind} are wanted")
         )
     return found[0] if layer is None else layer
 

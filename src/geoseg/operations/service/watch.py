@@ -41,7 +41,7 @@ def poll(
     """Look at every area once, order the maps that can be made, look after the orders under way.
 
     An area that fails (its source is down, its config is wrong) stops no other; the record's
-    ``failed`` says why, and the ledger keeps it. Raises ``LedgerError``.
+    ``failed`` says why, and the ledger keeps it; ``all_failed`` where none was looked at. Raises ``LedgerError``.
     """
     waiting: dict[str, str] = {}
     failed: dict[str, str] = {}
@@ -61,7 +61,12 @@ def poll(
             if ledger.note(name, season, waiting.get(name) or failed[name]):
                 progress.say(f"{name}: {waiting.get(name) or failed[name]}")
             step.advance()
-    record = {"areas": len(service.areas), "waiting": waiting, "failed": failed}
+    record = {
+        "areas": len(service.areas),
+        "waiting": waiting,
+        "failed": failed,
+        "all_failed": len(failed) == len(service.areas),
+    }
     try:
         done.update(reconcile(service, ledger, dispatcher))
     except LedgerError:
@@ -70,11 +75,6 @@ def poll(
         record["unreconciled"] = str(error)
         progress.say(f"orders under way were not looked after: {error}")
     return {**record, **done}
-
-
-def all_failed(record: Record) -> bool:
-    """Whether a poll did nothing of what it is for."""
-    return bool(len(record["failed"]) == record["areas"])
 
 
 def _look(service: ServiceConfig, ledger: Ledger, name: str) -> _Look:
