@@ -41,7 +41,8 @@ def poll(
     """Look at every area once, order the maps that can be made, look after the orders under way.
 
     An area that fails (its source is down, its config is wrong) stops no other; the record's
-    ``failed`` says why, and the ledger keeps it; ``all_failed`` where none was looked at. Raises ``LedgerError``.
+    ``failed`` says why, and the ledger keeps it; ``all_failed``: no other is left. Raises
+    ``LedgerError``.
     """
     waiting: dict[str, str] = {}
     failed: dict[str, str] = {}
