@@ -61,7 +61,7 @@ class PrefectDispatcher:
                 parameters={**parameters, "service": self._service},
                 name=f"{order.area} {order.season} order {key}",
                 tags=[order.area],
-                idempotency_key=f"geoseg:{order.fingerprint[:16]}:{key}",
+                idempotency_key=_once(order, key),
             )
         return str(run.id)
 
@@ -102,6 +102,12 @@ class PrefectDispatcher:
                 f"the Prefect server does not answer: {_told(error)}; check PREFECT_API_URL and that "
                 "it runs"
             ) from None
+
+
+def _once(order: Order, key: str) -> str:
+    """What a run is started once under: a ledger that is made anew counts its orders anew, and a
+    Prefect server that was kept has runs of the old ones."""
+    return f"geoseg:{order.fingerprint[:16]}:{order.created.isoformat()}:{key}"
 
 
 def _told(error: Exception) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -86,6 +88,8 @@ def test_a_run_that_is_asked_for_twice_is_one(prefect: Any, order: Order) -> Non
     first = runs.start(order, {"config": "c", "output": "o", "order": "1"}, order.key)
     assert runs.start(order, {"config": "c", "output": "o", "order": "1"}, order.key) == first
     assert runs.start(order, {}, f"{order.id}:2") != first
+    later = replace(order, created=order.created + dt.timedelta(microseconds=1))
+    assert runs.start(later, {}, order.key) != first, "a new ledger counts from 1 again"
     run = prefect.read_flow_run(first)
     assert run.parameters["service"] == "/etc/service.yaml"
     assert (run.parameters["order"], run.tags) == ("1", ["north"])

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from geoseg.errors import BusyError, OutputError
-from geoseg.io.locks import holding
+from geoseg.io.locks import holding, is_held
 
 HOLDER = """
 import multiprocessing, os, subprocess, sys, time
@@ -69,8 +69,12 @@ def test_a_second_run_is_told_who_is_there(tmp_path: Path) -> None:
         with pytest.raises(BusyError, match=rf"out: .*process {holder.pid} on .*--output"):
             holding(tmp_path / "out").__enter__()
         assert time.monotonic() - began < 1
+        assert is_held(tmp_path / "out")
         with holding(tmp_path / "other"):
             pass
+    assert not is_held(tmp_path / "out")
+    assert not is_held(tmp_path / "never")
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_killed_holder_whose_children_live_lets_go(tmp_path: Path) -> None:

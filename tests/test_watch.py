@@ -18,8 +18,9 @@ from service_season import APRIL, BANDS, MAY, Runs, image, load, look, service_f
 from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
 from geoseg.imagery.scenes import select
-from geoseg.io import configs
+from geoseg.io import configs, locks
 from geoseg.operations.service import fetch, transitions
+from geoseg.operations.service.dispatch import Kind
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import Order
 
@@ -237,6 +238,42 @@ def test_a_run_that_no_longer_says_it_is_alive(
     time.sleep(0.02)
     look(service, runs)
     assert (orders(service)[0].state, runs.crashed) == ("waiting", ["run-1-1"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "counted", "after"),
+    [("crashed", "lost", "waiting"), ("cancelled", "cancelled", "cancelled")],
+)
+def test_a_run_that_died_a_moment_ago(
+    service: Path, runs: Runs, kind: Kind, counted: str, after: str
+) -> None:
+    """Its lease is good for another minute; but Prefect calls it over, and its folder is free."""
+    drop(service, APRIL)
+    drop(service, MAY)
+    look(service, runs)
+    with Ledger.open(load(service)) as ledger:
+        order = ledger.begin(1, "run-1-1")
+    runs.states["run-1-1"] = "running"
+    with locks.holding(order.output):
+        look(service, runs)
+        runs.states["run-1-1"] = kind  # wrongly: it goes on, and its folder shows it
+        look(service, runs)
+    assert orders(service)[0].state == "running"
+    assert look(service, runs)[counted] == 1
+    assert orders(service)[0].state == after
+    assert runs.crashed == []
+
+
+def test_a_run_that_ends_while_it_is_asked_after(service: Path, runs: Runs) -> None:
+    drop(service, APRIL)
+    drop(service, MAY)
+    look(service, runs)
+    with Ledger.open(load(service)) as ledger:
+        seen = ledger.begin(1, "run-1-1")
+        ledger.finish(1, "failed", "no repeat can help")
+        assert ledger.lost(seen, "gone", gone=True) is None
+        assert ledger.cancelled(seen, "gone", gone=True) is None
+    assert orders(service)[0].state == "failed"
 
 
 def test_a_cancelled_run_cancels_its_order(service: Path, runs: Runs) -> None:

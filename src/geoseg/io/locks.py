@@ -48,6 +48,17 @@ def holding(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a run is in the folder now. Raises ``OutputError`` where that cannot be told."""
+    if not (folder / "work" / ".lock").exists():
+        return False
+    try:
+        with holding(folder):
+            return False
+    except BusyError:
+        return True
+
+
 def _acquire(path: Path, folder: Path) -> int:
     """A descriptor that has the lock."""
     try:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geoseg.config.service import ServiceConfig
-from geoseg.errors import BusyError
 from geoseg.io import files, locks
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import Order
@@ -40,12 +39,7 @@ def _remove(service: ServiceConfig, order: Order) -> bool:
     # What the ledger says is only followed below the folder that is the service's own.
     if not folder.is_dir() or not folder.is_relative_to(service.work / order.area / order.season):
         return False
-    try:
-        with locks.holding(order.output):
-            pass
-    except BusyError:
-        return False
-    return _delete(folder)
+    return not locks.is_held(order.output) and _delete(folder)
 
 
 def _delete(folder: Path) -> bool:

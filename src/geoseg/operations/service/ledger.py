@@ -162,16 +162,19 @@ class Ledger(Seen):
         )
 
     # For the watcher, about the runs of others: nothing is done, and None is given, where the order
-    # no longer stands as ``order`` says or a run holds it
+    # no longer stands as ``order`` says or a run holds it; one that is ``gone`` holds nothing,
+    # though its lease is good
 
-    def lost(self, order: Order, reason: str) -> Order | None:
+    def lost(self, order: Order, reason: str, gone: bool = False) -> Order | None:
         """Its run is gone without a word: it is put off."""
         retry = self._retry
-        return self._unless_moved(order, lambda c, r, _: transitions.put_off(c, r, reason, retry))
+        return self._unless_moved(
+            order, lambda c, row, _: transitions.put_off(c, row, reason, retry), gone
+        )
 
-    def cancelled(self, order: Order, reason: str) -> Order | None:
+    def cancelled(self, order: Order, reason: str, gone: bool = False) -> Order | None:
         """Its run was cancelled."""
-        return self._unless_moved(order, lambda c, row, _: transitions.cancel(c, row, reason))
+        return self._unless_moved(order, lambda c, row, _: transitions.cancel(c, row, reason), gone)
 
     def expect(self, order: Order) -> Order | None:
         """Its run is under way and has ``START_SECONDS`` to begin it."""
@@ -213,11 +216,11 @@ class Ledger(Seen):
         return self._database.write(work)
 
     def _unless_moved(
-        self, order: Order, change: Callable[[Connection, Any, Moment], None]
+        self, order: Order, change: Callable[[Connection, Any, Moment], None], gone: bool = False
     ) -> Order | None:
         def work(connection: Connection) -> Order | None:
             now = self._database.moment(connection)
-            row = transitions.unchanged(connection, order, now)
+            row = transitions.unchanged(connection, order, now, gone)
             if row is None:
                 return None
             change(connection, row, now)

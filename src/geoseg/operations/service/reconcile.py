@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from geoseg.config.service import ServiceConfig
+from geoseg.io import locks
 from geoseg.operations.service.dispatch import Dispatcher, RunState, dispatch
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import ACTIVE, Order, is_due, utc_now
 
 ALIVE = ("pending", "running")
+OVER = ("completed", "failed", "crashed", "cancelled")
 
 
 def reconcile(service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher) -> Counter[str]:
@@ -32,16 +34,29 @@ def _attend(service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher, orde
         return "started"
     if order.state == "waiting":
         return _try_again(service, ledger, dispatcher, order)
-    if order.state == "running" and order.lease == "good":
-        return ""
     state = dispatcher.state(order.run_id)
+    gone = _is_gone(order, state)
+    if order.state == "running" and order.lease == "good" and not gone:
+        return ""
     if order.state == "started" and state.kind in ALIVE:
         if state.kind == "pending" or order.lease == "good":
             return ""
         if order.lease == "none":
             ledger.expect(order)
             return ""
-    return _end(ledger, dispatcher, order, state)
+    if state.kind in ALIVE:
+        state = RunState("crashed", "no sign of life any more")
+        dispatcher.crash(order.run_id, state.message)
+    return _end(ledger, order, state, gone)
+
+
+def _is_gone(order: Order, state: RunState) -> bool:
+    """Whether a run that renewed its lease a moment ago has died since.
+
+    That its run is over is not enough: a run whose server was away for long is called crashed while
+    it goes on, and then holds its folder.
+    """
+    return state.kind in OVER and not locks.is_held(order.output)
 
 
 def _try_again(service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher, order: Order) -> str:
@@ -54,17 +69,12 @@ def _try_again(service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher, o
     return "retried"
 
 
-def _end(ledger: Ledger, dispatcher: Dispatcher, order: Order, state: RunState) -> str:
-    """The order's run is over, or as good as: it has not said so, nor how."""
+def _end(ledger: Ledger, order: Order, state: RunState, gone: bool) -> str:
+    """The order's run is over, and has not said how it ended the order."""
     if state.kind == "cancelled":
-        ended = ledger.cancelled(order, state.message or "its run was cancelled")
+        ended = ledger.cancelled(order, state.message or "its run was cancelled", gone)
         return "cancelled" if ended else ""
-    if state.kind in ALIVE:
-        reason = "it no longer says that it is alive"
-        dispatcher.crash(order.run_id, reason)
-    else:
-        reason = f"its run {_ended(state)}"
-    return "lost" if ledger.lost(order, reason) else ""
+    return "lost" if ledger.lost(order, f"its run {_ended(state)}", gone) else ""
 
 
 def _ended(state: RunState) -> str:

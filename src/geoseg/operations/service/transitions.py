@@ -156,11 +156,14 @@ def put_off_own(
     put_off(connection, _require_own(connection, order_id, run_id), reason, retry, due)
 
 
-def unchanged(connection: Connection, order: Order, now: Moment) -> Row[Any] | None:
-    """The order's row, locked, where it stands as ``order`` says and no run holds it."""
+def unchanged(connection: Connection, order: Order, now: Moment, gone: bool) -> Row[Any] | None:
+    """The order's row, locked, where it stands as ``order`` says and no run holds it.
+
+    ``gone``: that run is known to be dead, whatever its lease says.
+    """
     row = locked(connection, order.id)
     same = (row.state, row.attempt, row.run_id) == (order.state, order.attempt, order.run_id)
-    return row if same and not _held(row, now) else None
+    return row if same and (gone or not _held(row, now)) else None
 
 
 def expect(connection: Connection, row: Row[Any], now: Moment) -> None:
