@@ -8,6 +8,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from affine import Affine
@@ -232,6 +233,44 @@ def test_control_by_codes(config: Path, tmp_path: Path) -> None:
         found = check(run, control=control.model_dump())["control"]
         assert found.value == 1
         assert ("1 without a class in the file" in found.why) == (None in values)
+
+
+@pytest.mark.parametrize(("separator", "decimal"), [(",", "."), (";", ","), ("\t", ".")])
+def test_control_in_a_table(config: Path, tmp_path: Path, separator: str, decimal: str) -> None:
+    """A CSV from a spreadsheet; in confinement too, where GDAL may not open one."""
+    run = make(config, tmp_path / "out", fields())
+    cells = [(20, 20), (60, 100), (150, 290), (199, 0)]
+    points(tmp_path / "c.gpkg", [int(fields()[cell]) for cell in cells], "EPSG:4326", cells)
+    layer = geopandas.read_file(tmp_path / "c.gpkg")
+    table = pd.DataFrame(
+        {"Lat": layer.geometry.y, "LON": layer.geometry.x, "crop": layer["crop"], "by": "somebody"}
+    )
+    table["crop"] = table["crop"].astype("Int64")
+    table.loc[3, "crop"] = pd.NA
+    file = tmp_path / "c.csv"
+    table.to_csv(file, sep=separator, decimal=decimal, index=False, encoding="utf-8-sig")
+    found = check(run, control=ControlConfig(file=file, accuracy=0.7).model_dump())["control"]
+    assert found.value == 1
+    assert "3 of 3 control points (left out: 1 without a class in the file)" in found.why
+
+
+def test_control_in_a_table_that_cannot_be_used(config: Path, tmp_path: Path) -> None:
+    run = make(config, tmp_path / "out", fields())
+    file = tmp_path / "c.csv"
+
+    def told(content: str) -> str:
+        file.write_text(content)
+        with pytest.raises(LabelError) as raised:
+            check(run, control=ControlConfig(file=file, accuracy=0.7).model_dump())
+        return str(raised.value)
+
+    assert "row 3: '97.5' in column 'lat' is no angle of -90" in told(
+        "lon,lat,crop\n9,50,1\n9,97.5,1\n"
+    )
+    assert "row 2: nan in column 'lon'" in told("lon,lat,crop\n,50,1\n")
+    assert "no column 'crop'; it has: lon, lat, class" in told("lon,lat,class\n9,50,1\n")
+    assert "0 layers with geometry" in told("x,y,crop\n9,50,1\n")
+    assert "cannot be read as a table" in told("")
 
 
 def test_control_that_says_nothing_does_not_pass(config: Path, tmp_path: Path) -> None:

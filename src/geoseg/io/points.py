@@ -1,11 +1,12 @@
 """Reading points whose class is known: control of a finished map.
 
-GDAL through pyogrio: any vector format, any CRS. What cannot be used becomes a ``LabelError`` that
-names the file.
+GDAL through pyogrio: any vector format, any CRS; a CSV with longitude and latitude through
+``io.point_tables``. What cannot be used becomes a ``LabelError`` that names the file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import pyogrio
 from numpy.typing import NDArray
 
 from geoseg.errors import LabelError
-from geoseg.io import vector_files
+from geoseg.io import confine, vector_files
 from geoseg.io.geopackages import FAILURES
+from geoseg.io.point_tables import read_table
 from geoseg.io.vectors import choose_layer
 
 _KEY = "'gates.control"
@@ -41,20 +43,28 @@ def read_points(path: Path, layer: str | None, attribute: str, crs: str) -> Poin
     file is missing or no vector file, a layer or column is not there, or it holds no point or other
     geometries, or does not say its CRS; ``ConfinedError``.
     """
-    vector_files.require(path)
+    confine.local(path)
     if not path.exists():
         raise LabelError(f"{path}: no such file; name the control points in {_KEY}.file'")
+    table = read_table(path) if path.suffix.lower() == ".csv" else None
+    if table is None:
+        table = _read_layer(path, layer, attribute)
+    else:
+        _require_column(path, path.stem, attribute, [str(name) for name in table.columns[:-1]])
+    return _points(path, table.to_crs(crs), attribute)
+
+
+def _read_layer(path: Path, layer: str | None, attribute: str) -> geopandas.GeoDataFrame:
+    vector_files.require(path)
     try:
         chosen = choose_layer(path, layer, "gates.control.layer", "points")
         _check(path, chosen, attribute)
-        table = pyogrio.read_dataframe(path, layer=chosen, columns=[attribute])
-        table = table.to_crs(crs)
+        return pyogrio.read_dataframe(path, layer=chosen, columns=[attribute])
     except FAILURES as error:
         raise LabelError(
             f"{path} cannot be read as a vector file: {error}. Control points may be in any format "
-            "GDAL reads; check it with ogrinfo."
+            "GDAL reads, or in a CSV with columns lon and lat; check it with ogrinfo."
         ) from None
-    return _points(path, table, attribute)
 
 
 def _points(path: Path, table: geopandas.GeoDataFrame, attribute: str) -> Points:
@@ -73,14 +83,17 @@ def _points(path: Path, table: geopandas.GeoDataFrame, attribute: str) -> Points
 def _check(path: Path, layer: str, attribute: str) -> None:
     """Column and CRS are there; ``LabelError`` otherwise."""
     info = pyogrio.read_info(path, layer=layer)
-    fields = [str(name) for name in info["fields"]]
-    if attribute not in fields:
-        raise LabelError(
-            f"{path}: layer {layer!r} has no column {attribute!r}; it has: "
-            f"{', '.join(fields) or 'none'}. Name the one with the class in {_KEY}.attribute'."
-        )
+    _require_column(path, layer, attribute, [str(name) for name in info["fields"]])
     if info["crs"] is None:
         raise LabelError(
             f"{path}: layer {layer!r} says no coordinate reference system, so its points cannot be "
             "laid on the map. Give it the right one, for example with ogr2ogr -a_srs EPSG:32632."
+        )
+
+
+def _require_column(path: Path, layer: str, attribute: str, columns: Sequence[str]) -> None:
+    if attribute not in columns:
+        raise LabelError(
+            f"{path}: layer {layer!r} has no column {attribute!r}; it has: "
+            f"{', '.join(columns) or 'none'}. Name the one with the class in {_KEY}.attribute'."
         )
