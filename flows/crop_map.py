@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 # Where no server is named, Prefect starts one of its own: it need not call home, and its lines would
-# stand between the progress bars. What goes wrong is told by `main`.
+# stand between the progress bars. What goes wrong is told by `main`. On a busy machine the server may
+# take longer than Prefect's 20 s.
 if "PREFECT_API_URL" not in os.environ:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 from prefect import State, flow

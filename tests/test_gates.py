@@ -318,6 +318,7 @@ def test_the_report_tells_them(config: Path, tmp_path: Path) -> None:
     write_report({"name": "small", "gates": recorded_gates(run)}, tmp_path)
     page, text = ((tmp_path / f"report.{end}").read_text("utf-8") for end in ("html", "md"))
     assert '<h2 id="gates">Quality gates</h2>' in page
+    assert '<a href="#gates">' in page, "among the contents"
     assert "<b>failed</b>" in page
     assert "| completeness | failed | 99.00 % of the 60,000 pixels" in text
     report = json.loads((tmp_path / "report.json").read_text("utf-8"))
