@@ -39,10 +39,10 @@ class Poisoner(MetaPathFinder):
 def _poison(module: Any) -> None:
     predict = module._predict
 
-    def poisoned(place: Any, block: Any) -> Any:
+    def poisoned(place: Any, block: Any, *others: Any) -> Any:
         if block.id == os.environ.get("GEOSEG_FAULTS_POISON"):
             os.kill(os.getpid(), signal.SIGKILL)
-        return predict(place, block)
+        return predict(place, block, *others)
 
     module._predict = poisoned
 
