@@ -121,11 +121,21 @@ def _clean_files(folder: Path) -> None:
                 assert secret.encode() not in content, path
 
 
+def _settled(server: Server, kind: str) -> list[Any]:
+    """All rows of a kind: the server writes logs and task runs some time after it got them."""
+    deadline, before = time.monotonic() + 90, []
+    while time.monotonic() < deadline:
+        rows = server.rows(kind)
+        if rows and len(rows) == len(before):
+            return rows
+        before = rows
+        time.sleep(2)
+    raise AssertionError(f"the server has no {kind}")
+
+
 def _clean_server(server: Server) -> None:
     for kind in ("artifacts", "logs", "flow_runs", "task_runs"):
-        rows = server.rows(kind)
-        assert rows, kind
-        _clean(json.dumps(rows))
+        _clean(json.dumps(_settled(server, kind)))
     _clean_files(server.home)
     _clean(server.log.read_text(errors="replace"))
 
