@@ -75,6 +75,14 @@ def season(tmp_path: Path, raster: Raster, tiny_grid: Grid) -> Path:
 
 
 @pytest.fixture
+def halves(tmp_path: Path) -> Path:
+    """The class raster of a small map, half maize and half wheat; see ``parcel_map``."""
+    from parcel_map import make_halves  # vector libraries, which most tests do without
+
+    return make_halves(tmp_path)
+
+
+@pytest.fixture
 def geoseg(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
