@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import yaml
 from affine import Affine
+from certificate_authority import Authority
 from numpy.typing import NDArray
 
 from geoseg import cli
+from geoseg.config import TlsConfig
 from geoseg.grid import Grid
 from geoseg.io import geotiffs
 
@@ -80,6 +82,17 @@ def halves(tmp_path: Path) -> Path:
     from parcel_map import make_halves  # vector libraries, which most tests do without
 
     return make_halves(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority.make("authority")
+
+
+@pytest.fixture(scope="session")
+def certificates(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> TlsConfig:
+    """Those of the flow; the scheduler and its worker have others of the same authority."""
+    return authority.issue(tmp_path_factory.mktemp("flow") / "tls")
 
 
 @pytest.fixture
