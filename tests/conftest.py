@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -14,16 +14,21 @@ import numpy as np
 import pytest
 import yaml
 from affine import Affine
+from certificate_authority import Authority
 from numpy.typing import NDArray
 
 from geoseg import cli
+from geoseg.config import TlsConfig
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
+from geoseg.io import confine, geotiffs
 
 ROOT = Path(__file__).parents[1]
 
 Raster = Callable[..., Path]
 """``raster(path, values, nodata=None, bands=(), grid=None)``; see below."""
+
+Site = Callable[[], tuple[str, list[str]]]
+"""``site()``: a host's address, and what was asked of it so far."""
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +77,43 @@ def season(tmp_path: Path, raster: Raster, tiny_grid: Grid) -> Path:
         values[:, :6, :9] = 0
         raster(folder / f"2025-{month:02d}-01.tif", values, 0, ("red", "nir", "swir"))
     return folder
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> Path:
+    """The class raster of a small map, half maize and half wheat; see ``parcel_map``."""
+    from parcel_map import make_halves  # vector libraries, which most tests do without
+
+    return make_halves(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority.make("authority")
+
+
+@pytest.fixture(scope="session")
+def certificates(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> TlsConfig:
+    """Those of the flow; the scheduler and its worker have others of the same authority."""
+    return authority.issue(tmp_path_factory.mktemp("flow") / "tls")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder that may be opened."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    monkeypatch.setenv(confine.ROOTS, str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A host that nobody may be led to."""
+    from confined import logging_host
+
+    with logging_host(tmp_path_factory.mktemp("site") / "log") as found:
+        yield found
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from geoseg.operations.publishing import describe_products
 from geoseg.operations.reporting import write_reports
 from geoseg.operations.run import Run, RunFolder
 from geoseg.operations.selection import select_scenes
-from geoseg.operations.steps import vectorize_map
+from geoseg.operations.steps import evaluate_map, vectorize_map
 
 TESTS = Path(__file__).parent
 
@@ -43,6 +43,7 @@ def make_run(folder: Path) -> Run:
     predict_blocks(run)
     finish_map(run)
     vectorize_map(run)
+    evaluate_map(run)
     write_reports(run)
     describe_products(run)
     return run

@@ -7,40 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from engine_season import DATES, HEIGHT, WIDTH, make_bundle, make_imagery
+from engine_season import DATES, HEIGHT, WIDTH
+from made_run import make_run
 
 from geoseg.io import rasters
-from geoseg.operations.mapping import finish_map, predict_blocks
-from geoseg.operations.publishing import describe_products
-from geoseg.operations.reporting import write_reports
 from geoseg.operations.run import Run
-from geoseg.operations.selection import select_scenes
-from geoseg.operations.steps import evaluate_map, vectorize_map
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("reporting")
-    make_imagery(folder / "images")
-    config = {
-        "name": "small",
-        "title": "A small «map»",
-        "imagery": {"folder": str(folder / "images")},
-        "model": {"bundle": str(make_bundle(folder / "model"))},
-        "predict": {"core": 64, "margin": 32, "block": 64, "precision": "fp32"},
-        "cluster": {"workers": 0},
-    }
-    (folder / "small.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
-    run = Run.open(folder / "small.yaml", folder / "out")
-    select_scenes(run)
-    predict_blocks(run)
-    finish_map(run)
-    vectorize_map(run)
-    evaluate_map(run)
-    write_reports(run)
-    describe_products(run)
-    return run
+    return make_run(tmp_path_factory.mktemp("reporting"))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificate_authority import Authority
 
 from geoseg.config import TlsConfig
 from geoseg.errors import ConfigError, ConfinedError, OutputError, RemoteError
@@ -20,7 +21,6 @@ from geoseg.feedback import Console
 from geoseg.io import checksums, web
 from geoseg.io.hosts import HOSTS, Hosts, without_query
 from geoseg.io.web import Wanted, fetch
-from tests.test_cluster import Authority
 
 BODY = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(BODY).hexdigest()
