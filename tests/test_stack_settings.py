@@ -15,7 +15,7 @@ from conftest import ROOT
 from supervisor.options import ServerOptions
 
 from flows.project import deployments
-from flows.stack.services import client_environment, environment_of, services
+from flows.stack.services import RUNNER, client_environment, environment_of, services
 from flows.stack.settings import (
     StackError,
     StackFolder,
@@ -27,6 +27,7 @@ from flows.stack.settings import (
 )
 from flows.stack.supervisor import configuration
 from geoseg.errors import ConfigError
+from geoseg.io.certificates import make_certificates
 
 
 @pytest.fixture
@@ -147,6 +148,27 @@ def test_secrets_reach_only_those_who_need_them(
         assert ("secret-word" in text) == service.prefect
         assert (settings.password in text) == service.prefect
         assert settings.password not in " ".join(service.command)
+
+
+def test_a_client_of_the_worker_reads_one_certificate(folder: StackFolder) -> None:
+    """Else each run leaves holes of megabytes in the worker's memory."""
+    made = services(folder, settle(folder, {}))
+    make_certificates(folder.certificates.root, (), 1)
+    (runner,) = (each for each in made if each.name == RUNNER)
+    code = """\
+import ssl
+made, make = [], ssl.create_default_context
+ssl.create_default_context = lambda *a, **k: made.append(make(*a, **k)) or made[-1]
+from prefect import get_client  # libraries that it imports make theirs, once
+made.clear()
+get_client()
+print([len(each.get_ca_certs()) for each in made])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment_of(runner, folder),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[1]\n"
 
 
 def test_the_environment_file_is_what_a_client_needs(folder: StackFolder) -> None:

@@ -165,6 +165,10 @@ def _runner(folder: StackFolder, settings: StackSettings) -> Service:
         # A flow that dies together with its worker is found by its missing heartbeats.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS),
+        # For each run it makes two clients, each with a TLS context of its own, though the server is
+        # reached without TLS. One certificate instead of the hundred and more of certifi: 0.7 MB and 22 ms
+        # less for each, and a heap that freed contexts do not tear to pieces.
+        "PREFECT_API_SSL_CERT_FILE": str(folder.certificates.authority),
     }
     if settings.database:  # the ledger may be there too
         environment["GEOSEG_DATABASE"] = settings.database
