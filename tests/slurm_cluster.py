@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from postgres import free_port
-from stack_process import wait_for
+from stack_process import clean_environment, wait_for
 
 NODES = ("one", "two")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
@@ -50,7 +50,7 @@ KillWait=5
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 NODE = (
-    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=8000 "
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=16000 "
     "Gres=gpu:2 State=UNKNOWN\n"
 )
 GPUS = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
@@ -68,11 +68,11 @@ class Slurm:
         """What its commands need to find it."""
         return {"SLURM_CONF": str(self.folder / "slurm.conf")}
 
-    def call(self, *command: str, check: bool = True, **env: str) -> str:
+    def call(self, *command: str, check: bool = True, cwd: Path | None = None, **env: str) -> str:
         """One of SLURM's commands; what it says."""
         done = subprocess.run(
-            command, env={**os.environ, **self.env, **env}, capture_output=True, text=True,
-            check=False, timeout=60,
+            command, env={**clean_environment(), **self.env, **env}, cwd=cwd, capture_output=True,
+            text=True, check=False, timeout=60,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{command}: {done.stderr}{self.logs()}"
         return done.stdout
@@ -101,6 +101,19 @@ class Slurm:
     def start_node(self, name: str) -> None:
         """The daemon of a node, which starts its jobs."""
         self.start(f"slurmd-{name}", "slurmd", "-D", "-N", name)
+
+    def kill_node(self, job: str) -> None:
+        """Have the node of a job vanish, with all that runs there."""
+        node = self.call("squeue", f"--jobs={job}", "--noheader", "--format=%N").strip()
+        daemon = psutil.Process(self._daemons[f"slurmd-{node}"].pid)
+        daemon.kill()
+        for each in [*self.of_job(job), *self._steps(job)]:
+            each.kill()
+
+    def _steps(self, job: str) -> list[psutil.Process]:
+        """SLURM's own processes beside a job's."""
+        title = f"slurmstepd: [{job}."
+        return [each for each in self.members() if "".join(each.cmdline()).startswith(title)]
 
     def idle(self) -> bool:
         """Whether every node has nothing to do, and could."""

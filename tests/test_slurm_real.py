@@ -48,7 +48,9 @@ def area(tmp_path_factory: pytest.TempPathFactory, raster: Raster) -> Path:
         raster(folder / "imagery" / f"{date}.tif", values, 0, BANDS, grid)
     make_bundle(folder / "model")
     assert geoseg(folder, "certificates", "keys").wait(60) == 0
-    made = geoseg(folder, "predict", str(config(folder, "alone", class_=None)), "--output", "out/alone")
+    made = geoseg(
+        folder, "predict", str(config(folder, "alone", class_=None)), "--output", "out/alone"
+    )
     assert made.wait(200) == 0, said(folder)
     return folder
 
@@ -83,7 +85,8 @@ def geoseg(folder: Path, *command: str, **env: str) -> subprocess.Popen[bytes]:
     with (folder / "said").open("wb") as out:
         return subprocess.Popen(
             [sys.executable, "-m", "geoseg.cli", *command], cwd=folder, stdout=out, stderr=out,
-            env={**clean_environment(), "PREFECT_HOME": str(folder / "prefect"), **env},
+            env={**clean_environment(), "PREFECT_HOME": str(folder / "prefect"),
+                 "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "150", **env},
         )  # fmt: skip
 
 
@@ -133,6 +136,7 @@ def test_the_map_is_the_same(cluster: Slurm, area: Path) -> None:
 def test_a_job_that_is_cancelled_is_replaced(cluster: Slurm, area: Path) -> None:
     """The only one: without another the run would end for want of workers."""
     run = begun(cluster, area, "cancelled", 5, workers=1)
+    print("B", blocks(area / "out/cancelled"), cluster.call("squeue"), run.poll())
     (job,) = cluster.jobs(JOBS)
     cluster.call("scancel", job)
     ended(cluster, area, run)

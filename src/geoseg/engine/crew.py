@@ -81,8 +81,14 @@ def here(lanes: int | None = None) -> Iterator[Crew]:
 
 
 @contextmanager
-def on(client: Client, resources: Mapping[str, float], memory: int | None = None) -> Iterator[Crew]:
-    """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's."""
+def on(
+    client: Client,
+    resources: Mapping[str, float],
+    memory: int | None = None,
+    absent: float = ABSENT_SECONDS,
+) -> Iterator[Crew]:
+    """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's, and
+    ``absent`` the seconds that the cluster may be without any."""
     found = capacity(client, resources)
     limits = [size for size in (memory, found.memory_limit) if size]
     yield Crew(
@@ -90,7 +96,7 @@ def on(client: Client, resources: Mapping[str, float], memory: int | None = None
         threads=found.workers * found.threads_per_worker,
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,
-        lost=_Watch(client, resources),
+        lost=_Watch(client, resources, absent),
         dashboard=dashboard(client),
     )
 
@@ -139,8 +145,8 @@ class _Crowd:
 class _Watch:
     """Looks, each time it is asked, whether a cluster can still predict a block."""
 
-    def __init__(self, client: Client, resources: Mapping[str, float]) -> None:
-        self._client, self._resources = client, resources
+    def __init__(self, client: Client, resources: Mapping[str, float], absent: float) -> None:
+        self._client, self._resources, self._absent = client, resources, absent
         self._asked = self._manned = -math.inf
 
     def __call__(self) -> str:
@@ -152,8 +158,8 @@ class _Watch:
         if workers or now - self._asked > ABSENT_SECONDS / 2:
             self._manned = now
         self._asked = now
-        if now - self._manned > ABSENT_SECONDS:
-            return f"there was no worker for {ABSENT_SECONDS} s, and none came back"
+        if now - self._manned > self._absent:
+            return f"there was no worker for {self._absent} s, and none came back"
         return ""
 
     def _workers(self) -> int | None:
