@@ -1,4 +1,4 @@
-"""A real SLURM for tests: ``with slurm() as cluster``, two nodes on this machine with GPUs in name only."""
+"""A real SLURM for tests: ``with slurm() as cluster``; two nodes on this machine, GPUs in name only."""
 
 from __future__ import annotations
 

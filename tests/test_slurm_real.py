@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,17 @@ JOBS = "dask-worker"
 DEATH_TIMEOUT = 15
 MAPS = ("area_class.tif", "area_confidence.tif")
 BLOCKS = 90
+# What `geoseg predict` does, with the config's cluster, as the flow of `geoseg run` does it.
+PREDICT = """
+import sys
+from pathlib import Path
+from geoseg.operations import mapping, selection
+from geoseg.operations.run import Run
+run = Run.open(Path(sys.argv[1]), Path(sys.argv[2]))
+selection.select_scenes(run)
+mapping.predict_blocks(run)
+mapping.finish_map(run)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +92,18 @@ def config(folder: Path, name: str, class_: str | None = "", workers: int = 2, *
 
 def geoseg(folder: Path, *command: str, **env: str) -> subprocess.Popen[bytes]:
     """The command line in that folder, begun."""
+    return python(folder, "-m", "geoseg.cli", *command, **env)
+
+
+def predict(folder: Path, name: str, **env: str) -> subprocess.Popen[bytes]:
+    """A prediction by jobs, begun."""
+    return python(folder, "-c", PREDICT, f"{name}.yaml", f"out/{name}", **env)
+
+
+def python(folder: Path, *command: str, **env: str) -> subprocess.Popen[bytes]:
     with (folder / "said").open("wb") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "geoseg.cli", *command], cwd=folder, stdout=out, stderr=out,
+            [sys.executable, *command], cwd=folder, stdout=out, stderr=out,
             env={**clean_environment(), "PREFECT_HOME": str(folder / "prefect"),
                  "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "150", **env},
         )  # fmt: skip
@@ -107,8 +126,8 @@ def require_same(area: Path, output: Path) -> None:
 def begun(cluster: Slurm, area: Path, name: str, count: int, **own: Any) -> subprocess.Popen[bytes]:
     """A prediction by jobs of the cluster that has finished some blocks."""
     wait_for(lambda: not cluster.jobs(), 60)
-    path, output = config(area, name, **own), area / "out" / name
-    run = geoseg(area, "predict", str(path), "--output", str(output), **cluster.env)
+    config(area, name, **own)
+    output, run = area / "out" / name, predict(area, name, **cluster.env)
     wait_for(lambda: blocks(output) >= count or run.poll() is not None, 120)
     assert run.poll() is None, said(area)
     assert blocks(output) < BLOCKS, "it was over before the fault"
@@ -136,7 +155,6 @@ def test_the_map_is_the_same(cluster: Slurm, area: Path) -> None:
 def test_a_job_that_is_cancelled_is_replaced(cluster: Slurm, area: Path) -> None:
     """The only one: without another the run would end for want of workers."""
     run = begun(cluster, area, "cancelled", 5, workers=1)
-    print("B", blocks(area / "out/cancelled"), cluster.call("squeue"), run.poll())
     (job,) = cluster.jobs(JOBS)
     cluster.call("scancel", job)
     ended(cluster, area, run)
@@ -160,8 +178,6 @@ def test_a_run_that_is_killed_leaves_no_job(cluster: Slurm, area: Path) -> None:
     since = time.monotonic()
     wait_for(lambda: not cluster.jobs(), 3 * DEATH_TIMEOUT)
     print(f"no job is left {time.monotonic() - since:.1f} s after kill -9")
-    again = geoseg(
-        area, "predict", "orphaned.yaml", "--output", "out/orphaned", **cluster.env
-    )  # goes on from the blocks
+    again = predict(area, "orphaned", **cluster.env)  # goes on from the blocks
     ended(cluster, area, again)
     require_same(area, area / "out/orphaned")

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from geoseg.config import ClusterConfig, TlsConfig
 from geoseg.config.cluster import address_problem
 from geoseg.engine import local, named
-from geoseg.engine.capacity import await_worker
-from geoseg.engine.crew import ABSENT_SECONDS
+from geoseg.engine.capacity import ABSENT_SECONDS, await_worker
 from geoseg.engine.tls import of_environment, refusal, security
 from geoseg.errors import ClusterError, ConfigError
 from geoseg.io.confine import require_cluster

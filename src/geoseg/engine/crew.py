@@ -11,16 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.engine import local, workplace
-from geoseg.engine.capacity import addresses, capacity
+from geoseg.engine.capacity import ABSENT_SECONDS, addresses, capacity
 from geoseg.engine.dashboard import dashboard
 from geoseg.engine.machine import memory_limit
 from geoseg.model.memory import keep_memory
 
 if TYPE_CHECKING:
     from distributed import Client
-
-ABSENT_SECONDS = 45
-"""How long a cluster may be without a worker: one that died is started again within some seconds."""
 
 LOOK_SECONDS = 2
 """How often a cluster is asked whether other workers came."""
