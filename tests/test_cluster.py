@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dask
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -25,7 +24,7 @@ from distributed import Client, KilledWorker, LocalCluster, SpecCluster
 
 from geoseg.config import ClusterConfig, RunConfig, TlsConfig
 from geoseg.engine import capacity as capacity_module
-from geoseg.engine import cluster, local, named, replacement
+from geoseg.engine import cluster, local, named
 from geoseg.engine.capacity import Capacity, capacity
 from geoseg.engine.cluster import ClusterSettings, check, connect
 from geoseg.errors import ClusterError, ConfigError
@@ -620,43 +619,34 @@ kill -- "-$1"
 """
 
 
-def _queue(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the queue's programs first on the path."""
-    for name, script in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
-        (folder / name).write_text(script)
-        (folder / name).chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-
-
-def _by_jobs(folder: Path, certificates: TlsConfig) -> ClusterSettings:
-    return ClusterSettings(
+def test_jobs_of_a_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: TlsConfig
+) -> None:
+    """dask-jobqueue writes the job and submits it; only the queue is not SLURM's."""
+    pytest.importorskip("dask_jobqueue")
+    settings = ClusterSettings(
         class_path="dask_jobqueue.SLURMCluster",
         workers=1,
         options={
             "cores": 2,
             "processes": 1,
             "memory": "1GiB",
-            "local_directory": str(folder),
+            "local_directory": str(tmp_path),
             "scheduler_options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
             "worker_extra_args": ["--resources", "GPU=2"],
         },
         resources={"GPU": 1},
         tls=certificates,
     )
-
-
-def test_jobs_of_a_queue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: TlsConfig
-) -> None:
-    """dask-jobqueue writes the job and submits it; only the queue is not SLURM's."""
-    pytest.importorskip("dask_jobqueue")
-    settings = _by_jobs(tmp_path, certificates)
     with (
         pytest.raises(ConfigError, match=r"cannot start a worker: FileNotFoundError: .*'sbatch'"),
         connect(settings),
     ):
         pass
-    _queue(tmp_path, monkeypatch)
+    for name, script in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with connect(settings) as client:
         pid = client.submit(os.getpid, resources={"GPU": 1}).result(timeout=30)
         assert capacity(client, {"GPU": 1}) == Capacity(1, 2, 2**30)
@@ -665,19 +655,3 @@ def test_jobs_of_a_queue(
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists(), "the job outlives the run"
-
-
-def test_a_job_that_is_gone_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: TlsConfig
-) -> None:
-    """The whole job, nanny and all: Dask would wait for ever."""
-    pytest.importorskip("dask_jobqueue")
-    monkeypatch.setattr(replacement, "LOOK_SECONDS", 0.2)
-    _queue(tmp_path, monkeypatch)
-    with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
-        connect(_by_jobs(tmp_path, certificates)) as client,
-    ):
-        first = client.submit(os.getpid, pure=False).result(timeout=60)
-        os.killpg(os.getsid(first), signal.SIGKILL)
-        assert client.submit(os.getpid, pure=False).result(timeout=60) != first

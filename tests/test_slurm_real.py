@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 AREA = ROOT / "docker" / "slurm" / "area.yaml"
 JOBS = "dask-worker"
-DEATH_TIMEOUT = 15
+DEATH_TIMEOUT = 60
 MAPS = ("area_class.tif", "area_confidence.tif")
 BLOCKS = 90
 # What `geoseg predict` does, with the config's cluster, as the flow of `geoseg run` does it.
