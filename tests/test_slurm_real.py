@@ -21,11 +21,12 @@ from stack_process import clean_environment, wait_for
 
 from geoseg.grid import Grid
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 AREA = ROOT / "docker" / "slurm" / "area.yaml"
 JOBS = "dask-worker"
 DEATH_TIMEOUT = 60
+"""Seconds; a worker's start counts, which takes a dozen on a busy machine."""
 MAPS = ("area_class.tif", "area_confidence.tif")
 BLOCKS = 90
 # What `geoseg predict` does, with the config's cluster, as the flow of `geoseg run` does it.
@@ -170,8 +171,8 @@ def test_a_worker_that_is_killed(cluster: Slurm, area: Path) -> None:
 
 
 def test_a_run_that_is_killed_leaves_no_job(cluster: Slurm, area: Path) -> None:
-    """Neither those that run nor the one that waits: two GPUs a node, of two nodes."""
-    run = begun(cluster, area, "orphaned", 5, workers=5)
+    """Neither those that run nor the one that waits: each of the two nodes has cores for one."""
+    run = begun(cluster, area, "orphaned", 5, workers=3)
     assert cluster.jobs(JOBS, "pending")
     run.send_signal(signal.SIGKILL)
     run.wait()

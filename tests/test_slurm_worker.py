@@ -18,7 +18,7 @@ from postgres import free_port
 from slurm_cluster import Slurm, slurm
 from stack_process import clean_environment, wait_for
 
-pytestmark = [pytest.mark.flow, pytest.mark.slow]
+pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCRIPT = ROOT / "docker" / "slurm" / "prefect-worker.sbatch"
 NAME = "geoseg-worker"
