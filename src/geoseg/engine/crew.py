@@ -89,7 +89,7 @@ def on(
     found = capacity(client, resources)
     limits = [size for size in (memory, found.memory_limit) if size]
     yield Crew(
-        executors=_executors(client, resources),
+        executors=_executors(client, resources, settled=absent <= ABSENT_SECONDS),
         threads=found.workers * found.threads_per_worker,
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,
@@ -98,12 +98,18 @@ def on(
     )
 
 
-def _executors(client: Client, resources: Mapping[str, float]) -> list[Executor]:
-    """One for each worker there is, which prefers it."""
+def _executors(client: Client, resources: Mapping[str, float], settled: bool) -> list[Executor]:
+    """One for each worker there is, which prefers it.
+
+    Not where all workers may be gone at once, since they are jobs of a queue or there is only one:
+    what prefers one that is gone while there is no other, Dask gives to none that comes later.
+    """
     needs: dict[str, Any] = {"pure": False, **({"resources": resources} if resources else {})}
     found = addresses(client, resources)
     crowd = _Crowd(client, resources, frozenset(found))
     free = client.get_executor(**needs)
+    if len(found) == 1 or not settled:
+        return [free] * len(found)
     near = (client.get_executor(workers=[at], allow_other_workers=True, **needs) for at in found)
     return [_Preferring(each, free, crowd) for each in near]
 
