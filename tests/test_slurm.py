@@ -134,6 +134,7 @@ def _job(home: Path) -> list[str]:
     given = {
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "GEOSEG_HOME": str(home), "CALLS": str(calls), "SLURM_JOB_ACCOUNT": "crops",
+        "SLURM_JOB_NAME": "geoseg-worker", "SLURM_JOB_PARTITION": "service",
     }  # fmt: skip
     script = str(SLURM / "prefect-worker.sbatch")
     done = subprocess.run(
@@ -148,7 +149,7 @@ def test_a_worker_job_hands_over_and_lets_its_run_end(tmp_path: Path) -> None:
     copy = tmp_path / ".geoseg-worker-default.sbatch"
     assert copy.read_text() == (SLURM / "prefect-worker.sbatch").read_text()
     assert calls == [
-        f"sbatch --account=crops {copy}",
+        f"sbatch --job-name=geoseg-worker --account=crops --partition=service {copy}",
         "prefect work-queue resume default --pool geoseg",
         "prefect worker start --pool geoseg --work-queue default --type process --limit 1 "
         "--install-policy never",

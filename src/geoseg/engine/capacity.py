@@ -12,6 +12,8 @@ from geoseg.errors import ClusterError, ConfigError
 if TYPE_CHECKING:
     from distributed import Client
 
+ABSENT_SECONDS = 45
+"""How long a cluster may be without a worker: one that died is started again within some seconds."""
 RESOURCE_SECONDS = 10
 """How long workers may be there without one that offers what a block needs."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from geoseg.config import ClusterConfig, TlsConfig
 from geoseg.config.cluster import address_problem
 from geoseg.engine import local, named
-from geoseg.engine.capacity import await_worker
+from geoseg.engine.capacity import ABSENT_SECONDS, await_worker
 from geoseg.engine.tls import of_environment, refusal, security
 from geoseg.errors import ClusterError, ConfigError
 from geoseg.io.confine import require_cluster
@@ -25,7 +25,7 @@ CONNECT_SECONDS = 20
 WORKER_SECONDS = 60
 """How long a scheduler may be without a worker."""
 QUEUE_SECONDS = 1800
-"""How long a cluster class may take to its first worker: its jobs wait in a queue."""
+"""How long a cluster class may be without a worker: its jobs wait in a queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,12 @@ class ClusterSettings:
     def dask(self) -> bool:
         """Whether there is a cluster at all; without one, blocks are predicted in this process."""
         return bool(self.address or self.class_path or self.workers)
+
+    @property
+    def absent_seconds(self) -> float:
+        """How long there may be no worker while blocks are predicted: others may have to come
+        through a queue. Where no number is kept up, none comes."""
+        return QUEUE_SECONDS if self.class_path and self.workers else ABSENT_SECONDS
 
     @property
     def threads(self) -> int:

@@ -11,16 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.engine import local, workplace
-from geoseg.engine.capacity import addresses, capacity
+from geoseg.engine.capacity import ABSENT_SECONDS, addresses, capacity
 from geoseg.engine.dashboard import dashboard
 from geoseg.engine.machine import memory_limit
 from geoseg.model.memory import keep_memory
 
 if TYPE_CHECKING:
     from distributed import Client
-
-ABSENT_SECONDS = 45
-"""How long a cluster may be without a worker: one that died is started again within some seconds."""
 
 LOOK_SECONDS = 2
 """How often a cluster is asked whether other workers came."""
@@ -81,26 +78,38 @@ def here(lanes: int | None = None) -> Iterator[Crew]:
 
 
 @contextmanager
-def on(client: Client, resources: Mapping[str, float], memory: int | None = None) -> Iterator[Crew]:
-    """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's."""
+def on(
+    client: Client,
+    resources: Mapping[str, float],
+    memory: int | None = None,
+    absent: float = ABSENT_SECONDS,
+) -> Iterator[Crew]:
+    """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's, and
+    ``absent`` the seconds that the cluster may be without any."""
     found = capacity(client, resources)
     limits = [size for size in (memory, found.memory_limit) if size]
     yield Crew(
-        executors=_executors(client, resources),
+        executors=_executors(client, resources, settled=absent <= ABSENT_SECONDS),
         threads=found.workers * found.threads_per_worker,
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,
-        lost=_Watch(client, resources),
+        lost=_Watch(client, resources, absent),
         dashboard=dashboard(client),
     )
 
 
-def _executors(client: Client, resources: Mapping[str, float]) -> list[Executor]:
-    """One for each worker there is, which prefers it."""
+def _executors(client: Client, resources: Mapping[str, float], settled: bool) -> list[Executor]:
+    """One for each worker there is, which prefers it.
+
+    Not where all workers may be gone at once, since they are jobs of a queue or there is only one:
+    what prefers one that is gone while there is no other, Dask gives to none that comes later.
+    """
     needs: dict[str, Any] = {"pure": False, **({"resources": resources} if resources else {})}
     found = addresses(client, resources)
     crowd = _Crowd(client, resources, frozenset(found))
     free = client.get_executor(**needs)
+    if len(found) == 1 or not settled:
+        return [free] * len(found)
     near = (client.get_executor(workers=[at], allow_other_workers=True, **needs) for at in found)
     return [_Preferring(each, free, crowd) for each in near]
 
@@ -139,8 +148,8 @@ class _Crowd:
 class _Watch:
     """Looks, each time it is asked, whether a cluster can still predict a block."""
 
-    def __init__(self, client: Client, resources: Mapping[str, float]) -> None:
-        self._client, self._resources = client, resources
+    def __init__(self, client: Client, resources: Mapping[str, float], absent: float) -> None:
+        self._client, self._resources, self._absent = client, resources, absent
         self._asked = self._manned = -math.inf
 
     def __call__(self) -> str:
@@ -152,8 +161,8 @@ class _Watch:
         if workers or now - self._asked > ABSENT_SECONDS / 2:
             self._manned = now
         self._asked = now
-        if now - self._manned > ABSENT_SECONDS:
-            return f"there was no worker for {ABSENT_SECONDS} s, and none came back"
+        if now - self._manned > self._absent:
+            return f"there was no worker for {self._absent} s, and none came back"
         return ""
 
     def _workers(self) -> int | None:

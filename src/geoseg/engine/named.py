@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from geoseg.config.cluster import CLUSTER_PACKAGES
+from geoseg.engine.replacement import kept_up
 from geoseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def check_options(found: type[Cluster], options: Mapping[str, Any], tls: bool) -
 def start(
     found: type[Cluster], options: Mapping[str, Any], workers: int | None, security: Security | None
 ) -> Iterator[Cluster]:
-    """A cluster of that class, scaled to ``workers`` (None: as it comes); stopped at the end.
+    """A cluster of that class, kept at ``workers`` (None: as it comes); stopped at the end.
 
     Raises ``ConfigError`` where it does not start, or comes without any worker.
     """
@@ -121,7 +122,8 @@ def start(
     with cluster:
         _scale(cluster, workers)
         _see_started(cluster)
-        yield cluster
+        with kept_up(cluster, workers):
+            yield cluster
 
 
 def _scale(cluster: Cluster, workers: int | None) -> None:

@@ -55,7 +55,8 @@ def _crew(settings: ClusterSettings) -> Iterator[Crew]:
     local = not settings.address and not settings.class_path
     limit = memory_limit() if local else None
     share = limit // max(1, settings.workers or 1) if limit else None
-    with connect(settings) as client, crews.on(client, settings.resources, share) as crew:
+    absent = settings.absent_seconds
+    with connect(settings) as client, crews.on(client, settings.resources, share, absent) as crew:
         yield crew
 
 
