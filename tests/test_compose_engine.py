@@ -1,4 +1,4 @@
-"""What an engine makes of docker/compose.yaml; skipped where there is none or no image. Nothing starts."""
+"""What an engine makes of docker/compose.yaml; skipped where there is none. Nothing is started."""
 
 from __future__ import annotations
 
