@@ -156,11 +156,11 @@ def test_jobs_of_a_queue(
         resources={"GPU": 1},
         tls=certificates,
     )
-    with (
-        pytest.raises(ConfigError, match=r"cannot start a worker: FileNotFoundError: .*'sbatch'"),
-        connect(settings),
-    ):
-        pass
+    with monkeypatch.context() as nowhere, pytest.raises(ConfigError) as told:
+        nowhere.setenv("PATH", str(tmp_path))  # whatever is installed
+        connect(settings).__enter__()
+    assert "cannot start a worker: FileNotFoundError" in str(told.value)
+    assert "'sbatch'" in str(told.value)
     for name, script in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(stat.S_IRWXU)

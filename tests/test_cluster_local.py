@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 from dask_process import die
 from distributed import Client, KilledWorker
 
-from geoseg.engine import local
+from geoseg.engine import crew, local
 from geoseg.engine.capacity import Capacity, capacity
 from geoseg.engine.cluster import ClusterSettings, connect
 
@@ -66,3 +67,30 @@ def test_a_block_that_kills_is_found_quickly_and_workers_come_back(
     assert len(after & before) <= 1
     assert sorted(here.run(_device).values()) == [("0", "1"), ("GPU-b", "1")]
     assert capfd.readouterr().err == "", "between the progress bars"
+
+
+def test_what_waits_for_others_is_not_stranded_and_what_waits_for_the_dead_is() -> None:
+    with connect(ClusterSettings(workers=1)) as client, crew.on(client, {}) as workers:
+        assert not workers.stranded(), "nothing was sent"
+        with Client(client.scheduler.address) as others:
+            before = [others.submit(time.sleep, 60, pure=False) for _ in range(20)]
+            time.sleep(1)
+            mine = [workers.anyone.submit(time.sleep, 60) for _ in range(20)]
+            time.sleep(1)
+            assert not any(each.done() for each in mine)
+            assert not workers.stranded()
+            for each in mine:
+                each.cancel()
+            others.cancel(before)
+        (pid,) = client.run(os.getpid).values()
+        waiting = [workers.submit(time.sleep, 60) for _ in range(5)]
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while not workers.stranded():
+            assert time.monotonic() < deadline
+            assert not any(each.done() for each in waiting)
+            time.sleep(0.2)
+        assert client.submit(int, pure=False).result(timeout=60) == 0, "a worker is there"
+        for each in waiting:
+            each.cancel()

@@ -77,6 +77,9 @@ def test_services_hold_no_more_rights_than_they_need(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_services_are_limited(name: str) -> None:
     assert set(SERVICES[name]["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    # Docker's default lets a container swap as much again
+    limit = SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
+    assert SERVICES[name]["memswap_limit"] == limit
     assert SERVICES[name]["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
 
 
@@ -90,9 +93,12 @@ def test_services_are_watched_and_come_back(name: str) -> None:
 
 def test_who_reaches_whom() -> None:
     networks = yaml.safe_load(COMPOSE.read_text())["networks"]
-    assert {name for name, network in networks.items() if network == {"internal": True}} == {
-        "database", "dask",
-    }  # fmt: skip
+    # Internal alone leaves the host itself within reach, by the address of the bridge
+    closed = {
+        "internal": True,
+        "driver_opts": {"com.docker.network.bridge.inhibit_ipv4": "true"},
+    }
+    assert {name for name, network in networks.items() if network == closed} == {"database", "dask"}
     joined = {name: set(service.get("networks", ["default"])) for name, service in SERVICES.items()}
     assert {n for n, on in joined.items() if "database" in on} == {
         "postgres", "prefect-server", "prefect-worker", "watch",
@@ -102,6 +108,9 @@ def test_who_reaches_whom() -> None:
     assert {n for n, on in joined.items() if "dask" in on} == {
         "dask-scheduler", "prefect-worker", "dask-worker-cpu", "dask-worker-gpu",
     }  # fmt: skip
+    # For the page's published port: nobody else may find the scheduler there
+    assert joined["dask-scheduler"] == {"dask", "page"}
+    assert {n for n, on in joined.items() if "page" in on} == {"dask-scheduler"}
 
 
 def test_volumes_are_declared_and_data_lies_at_one_path() -> None:

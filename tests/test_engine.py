@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -83,6 +87,29 @@ def test_workers_move_no_byte(
     outcome = predict_on(client, job, 3)
     assert outcome.blocks == len(job.plan) == 12
     assert outcome.pixels == HEIGHT * WIDTH - 40 * 30
+    np.testing.assert_array_equal(whole_map(job), reference)
+
+
+@pytest.mark.slow
+def test_the_only_worker_dies_and_another_comes(
+    imagery: ImageryConfig, bundle: Path, tmp_path: Path, reference: np.ndarray
+) -> None:
+    """Dask leaves the blocks waiting for the one that died: they are sent anew."""
+    job = _job(imagery, bundle, tmp_path)
+    with connect(ClusterSettings(workers=1)) as client:
+        (worker,) = client.run(os.getpid).values()
+
+        def kill() -> None:
+            while not list(job.folder.glob("r*.json")):
+                time.sleep(0.01)
+            os.kill(worker, signal.SIGKILL)
+
+        killer = Thread(target=kill)
+        killer.start()
+        outcome = predict_on(client, job, 3)
+        killer.join()
+        assert worker not in client.run(os.getpid).values()
+    assert outcome.blocks == len(job.plan)
     np.testing.assert_array_equal(whole_map(job), reference)
 
 

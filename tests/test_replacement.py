@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import time
 from pathlib import Path
 
 import dask
 import pytest
 
-from geoseg.engine import crew, replacement
+from geoseg.engine import replacement
 from geoseg.engine.cluster import ABSENT_SECONDS, QUEUE_SECONDS, ClusterSettings, connect
 
 PROGRAMS = {
@@ -53,19 +52,6 @@ def test_a_job_that_is_gone_is_replaced(tmp_path: Path) -> None:
         first = client.submit(os.getpid, pure=False).result(timeout=60)
         os.killpg(os.getsid(first), signal.SIGKILL)
         assert client.submit(os.getpid, pure=False).result(timeout=60) != first
-
-
-def test_work_goes_to_the_job_that_comes_instead(tmp_path: Path) -> None:
-    """Handed out before its only worker is gone."""
-    with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
-        connect(settings(tmp_path)) as client,
-        crew.on(client, {}, absent=QUEUE_SECONDS) as workers,
-    ):
-        first = workers.submit(os.getpid).result(timeout=60)
-        waiting = [workers.submit(time.sleep, 1) for _ in range(3)]
-        os.killpg(os.getsid(first), signal.SIGKILL)
-        assert [each.result(timeout=60) for each in waiting] == [None] * 3
 
 
 def test_a_queue_that_refuses_for_a_while_is_asked_again(tmp_path: Path) -> None:

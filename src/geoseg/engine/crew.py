@@ -32,6 +32,8 @@ class Crew:
     executors: Sequence[Executor]
     """One for each process. What a process of a cluster is given may end up in another, where that
     one has nothing to do or this one died."""
+    anyone: Executor
+    """Any process: for a single question, which nobody would ask again."""
     threads: int
     """Blocks that can be under way at once, over all processes."""
     per_process: int
@@ -40,6 +42,8 @@ class Crew:
     """Bytes a process may use; None where nobody says."""
     lost: Callable[[], str] = lambda: ""
     """Why no answer can come any more; empty while one can."""
+    stranded: Callable[[], bool] = lambda: False
+    """Whether all that was sent waits for processes that are gone, though others are there by now."""
     dashboard: str = ""
     """Link to the page of a Dask cluster that shows its workers; empty where it has none."""
 
@@ -70,7 +74,7 @@ def here(lanes: int | None = None) -> Iterator[Crew]:
     threads = (lanes or local.cores()) + 1
     with ThreadPoolExecutor(threads, thread_name_prefix="block") as executor:
         try:
-            yield Crew([executor], threads, threads, memory_limit())
+            yield Crew([executor], executor, threads, threads, memory_limit())
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             workplace.stop()
@@ -88,30 +92,28 @@ def on(
     ``absent`` the seconds that the cluster may be without any."""
     found = capacity(client, resources)
     limits = [size for size in (memory, found.memory_limit) if size]
+    needs: dict[str, Any] = {"pure": False, **({"resources": resources} if resources else {})}
+    anyone = client.get_executor(**needs)
     yield Crew(
-        executors=_executors(client, resources, settled=absent <= ABSENT_SECONDS),
+        executors=_executors(client, resources, anyone, needs),
+        anyone=anyone,
         threads=found.workers * found.threads_per_worker,
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,
         lost=_Watch(client, resources, absent),
+        stranded=lambda: _stranded(client, resources),
         dashboard=dashboard(client),
     )
 
 
-def _executors(client: Client, resources: Mapping[str, float], settled: bool) -> list[Executor]:
-    """One for each worker there is, which prefers it.
-
-    Not where all workers may be gone at once, since they are jobs of a queue or there is only one:
-    what prefers one that is gone while there is no other, Dask gives to none that comes later.
-    """
-    needs: dict[str, Any] = {"pure": False, **({"resources": resources} if resources else {})}
+def _executors(
+    client: Client, resources: Mapping[str, float], anyone: Executor, needs: Mapping[str, Any]
+) -> list[Executor]:
+    """One for each worker there is, which prefers it."""
     found = addresses(client, resources)
     crowd = _Crowd(client, resources, frozenset(found))
-    free = client.get_executor(**needs)
-    if len(found) == 1 or not settled:
-        return [free] * len(found)
     near = (client.get_executor(workers=[at], allow_other_workers=True, **needs) for at in found)
-    return [_Preferring(each, free, crowd) for each in near]
+    return [_Preferring(each, anyone, crowd) for each in near]
 
 
 @dataclass(eq=False)
@@ -143,6 +145,29 @@ class _Crowd:
             with suppress(OSError):  # no scheduler: the wait for blocks will tell
                 self._same = self.first == frozenset(addresses(self.client, self.resources))
         return self._same
+
+
+def _stranded(client: Client, resources: Mapping[str, float]) -> bool:
+    """Whether all of the client's work waits for workers that are gone, while others are there.
+
+    Work that prefers a worker and is waiting when the last worker goes is given to none that comes
+    later, ``allow_other_workers`` or not: Scheduler.bulk_schedule_unrunnable_after_adding_worker of
+    distributed 2026.8 looks at the preference alone (a cousin of dask/distributed#7346). So a
+    cluster of one worker that is started again would stand still for good.
+    """
+
+    # A function within a function is sent as it is: the scheduler need not import this module.
+    def without_worker(keys: list[Any], dask_scheduler: Any) -> bool:
+        states = {dask_scheduler.tasks[key].state for key in keys if key in dask_scheduler.tasks}
+        return states == {"no-worker"}
+
+    wanted = [key for key, future in client.futures.items() if future.status == "pending"]
+    try:
+        if not wanted or not addresses(client, resources):
+            return False
+        return bool(client.run_on_scheduler(without_worker, keys=wanted))
+    except OSError:  # no scheduler: ``lost`` tells
+        return False
 
 
 class _Watch:

@@ -109,7 +109,7 @@ def _pixels(lattice: Lattice, choice: Choice, flips: bool) -> Pixels:
 def _choose(request: Request, bundles: tuple[tuple[Path, str], ...], crew: Crew) -> Choice:
     wanted = request.predict
     wish = Wish(request.imagery, bundles, wanted.precision, wanted.agreement, wanted.flips)
-    answer = crew.submit(choose, wish).result()
+    answer = crew.anyone.submit(choose, wish).result()
     if isinstance(answer, GeosegError):
         raise answer
     return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from geoseg.engine.attempt import Answer, Done, attempt_block, output_of
 from geoseg.engine.block import read_receipt
@@ -99,8 +100,7 @@ class _Window:
             self._send_next(number % self.crew.processes)
         while self.sent:
             self.tally.tell(in_flight=len(self.sent))
-            for future in self._returned():
-                sent = self.sent.pop(future)
+            for sent, future in self._returned():
                 self._take(sent, future)
                 if not self._hopeless:
                     self._send_next(sent.route)
@@ -119,28 +119,30 @@ class _Window:
         future = self.crew.submit(attempt_block, *place, self.crew.lanes, route=sent.route)
         self.sent[future] = sent
 
-    def _returned(self) -> set[Future[Answer]]:
-        """The futures that are done, at least one."""
+    def _returned(self) -> list[tuple[_Sent, Future[Answer]]]:
+        """What is not under way any more: done, or stranded, which counts as a failed try."""
         while True:
             done, _ = wait(self.sent, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             if done:
-                return done
+                return [(self.sent.pop(future), future) for future in done]
             lost = self.crew.lost()
             if lost:
-                self._give_up(lost)
+                self._give_up(next(iter(self.sent.values())), lost)
+            if self.crew.stranded():
+                waiting, self.sent = self.sent, {}
+                return [(sent, _abandoned(future)) for future, sent in waiting.items()]
 
-    def _give_up(self, lost: str) -> None:
-        block = next(iter(self.sent.values())).block
+    def _give_up(self, sent: _Sent, lost: str) -> NoReturn:
         raise ClusterError(
-            f"{lost} while {block.id} was predicted; start it again and run the same command: "
+            f"{lost} while {sent.block.id} was predicted; start it again and run the same command: "
             "finished blocks are kept"
         )
 
     def _take(self, sent: _Sent, future: Future[Answer]) -> None:
         block = sent.block
         if future.cancelled():
-            self.sent[future] = sent
-            self._give_up(self.crew.lost() or "the connection to the Dask scheduler was lost")
+            lost = self.crew.lost() or "the connection to the Dask scheduler was lost"
+            self._give_up(sent, lost)
         self.attempts[block.id] += 1
         answer = future.exception() or future.result()
         if isinstance(answer, Done):
@@ -169,6 +171,14 @@ class _Window:
     @property
     def _hopeless(self) -> bool:
         return any(isinstance(error, HOPELESS) for error in self.failed.values())
+
+
+def _abandoned(future: Future[Answer]) -> Future[Answer]:
+    """What stands for an answer that never comes; the cluster forgets the question."""
+    future.cancel()
+    failed: Future[Answer] = Future()
+    failed.set_exception(ConnectionError("all workers went away, and others came"))
+    return failed
 
 
 def _explain(
