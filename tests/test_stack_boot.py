@@ -1,0 +1,191 @@
+"""The stack started at boot: in the foreground, with the settings of before, and by a real systemd."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT
+from postgres import free_port
+from stack_process import StackProcess, clean_environment, wait_for
+
+from flows.stack import boot, leftovers
+from flows.stack.inherited import inherited
+from flows.stack.settings import StackFolder, settle
+from flows.stack.unit import unit
+from geoseg.errors import ConfigError
+
+SECRET = "SeCrEt-3e9a"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackFolder:
+    """A stack's folder with a blank in its name."""
+    monkeypatch.chdir(ROOT)
+    made = StackFolder(tmp_path / "a stack")
+    made.make()
+    return made
+
+
+def test_what_runs_need_is_kept(folder: StackFolder) -> None:
+    given = {
+        "GEOSEG_ROOTS": "/data", "GEOSEG_LEDGER": SECRET, "AWS_PROFILE": "maps", "https_proxy": "p:1",
+        "PGPASSWORD": SECRET, "TMPDIR": "/scratch", "DASK_LOGGING__DISTRIBUTED": "info",
+    }  # fmt: skip
+    own = {
+        "GEOSEG_STATE": "s", "GEOSEG_DATABASE": "postgresql://h/d", "GEOSEG_WEBHOOK": "w",
+        "GEOSEG_RUNS": "3", "GEOSEG_DASK_PORT": "9786", "GEOSEG_DASK_WORKERS": "1",
+        "GEOSEG_SCHEDULER": "a", "GEOSEG_TLS_KEY": "k", "GEOSEG_STACK_MEMBER": "m",
+        "PREFECT_API_URL": "u", "PATH": "/bin", "HOME": "/root", "PYTHONPATH": "p",
+    }  # fmt: skip
+    assert settle(folder, {**given, **own}).inherited == given
+    assert SECRET not in repr(settle(folder, {}))
+    assert settle(folder, {}).inherited == given
+    assert folder.settings.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_environment_wins_and_nothing_forgets() -> None:
+    last = {"GEOSEG_ROOTS": "/data", "GEOSEG_LOG": "json"}
+    found = inherited({"GEOSEG_ROOTS": "/other", "GEOSEG_LOG": ""}, last)
+    assert found == {"GEOSEG_ROOTS": "/other"}
+
+
+def test_credentials_go_together() -> None:
+    last = {"AWS_ACCESS_KEY_ID": "old", "AWS_SECRET_ACCESS_KEY": "old", "GEOSEG_ROOTS": "/data"}
+    profile = {"AWS_PROFILE": "maps"}
+    assert inherited(profile, last) == {**profile, "GEOSEG_ROOTS": "/data"}
+    passing = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}
+    assert inherited({**passing, "AWS_REGION": "r"}, {}) == {"AWS_REGION": "r"}
+
+
+@pytest.mark.parametrize("name", ["\0geoseg-{}", "{}/notify"])
+def test_systemd_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = name.format(tmp_path)
+    monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        boot._notify("READY=1")
+        assert systemd.recv(100) == b"READY=1"
+    assert "NOTIFY_SOCKET" not in os.environ
+    boot._notify("READY=1")  # and without systemd nothing happens
+
+
+@pytest.mark.parametrize("user", [None, ""], ids=["user", "machine"])
+def test_systemd_accepts_the_unit(user: str | None, folder: StackFolder, tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    settings = settle(folder, {"GEOSEG_LEDGER": SECRET})
+    text = unit(folder, user)
+    assert f'"GEOSEG_STATE={folder.root}"' in text
+    assert ("User=" in text) == (user is not None)
+    assert not any(secret in text for secret in (SECRET, settings.password))
+    file = tmp_path / "geoseg.service"
+    file.write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *(["--user"] if user is None else []), str(file)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    # A key that it does not know is no error for it.
+    assert (done.returncode, str(file) in done.stderr) == (0, False), done.stderr
+
+
+def test_mistakes_in_a_unit(folder: StackFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="no user 'nobody-here'; name the one whom"):
+        unit(folder, "nobody-here")
+    assert "ProtectSystem=no" in unit(StackFolder(Path("/usr/local/geoseg")), "root")
+    monkeypatch.chdir(folder.root)
+    with pytest.raises(ConfigError, match=r"no prefect\.yaml here"):
+        unit(folder)
+
+
+@pytest.fixture
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackProcess]:
+    """A stack of one Dask worker that does not run; nothing of it does in the end."""
+    names = ("GEOSEG_PREFECT_PORT", "GEOSEG_DASK_PORT", "GEOSEG_DASHBOARD_PORT")
+    ports = {name: str(free_port()) for name in names}
+    made = StackProcess(tmp_path_factory.mktemp("b"), own={**ports, "GEOSEG_DASK_WORKERS": "1"})
+    try:
+        yield made
+    finally:
+        made.control("down", check=False)
+        leftovers.stop(made.members())
+
+
+@contextmanager
+def _running(stack: StackProcess, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """``run`` in a process of its own, healthy."""
+    with (stack.root / "run.log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.stack", "run"], cwd=stack.project, text=True,
+            env={**clean_environment(), "GEOSEG_STATE": str(stack.root), **stack.own, **more},
+            stdout=log, stderr=log,
+        )  # fmt: skip
+        try:
+            wait_for(lambda: "Stop it:" in _log(stack) or process.poll() is not None, 200)
+            assert process.poll() is None, _log(stack) + stack.logs()
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _log(stack: StackProcess) -> str:
+    return (stack.root / "run.log").read_text()
+
+
+def _supervisord(stack: StackProcess) -> int:
+    return int((stack.root / "supervisord.pid").read_text())
+
+
+@pytest.mark.flow
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_in_the_foreground(stack: StackProcess) -> None:
+    """One stack through all of it: told to stop, stopped by another, killed, and started again."""
+    with _running(stack, GEOSEG_ROOTS=f"{ROOT}:/tmp") as process:
+        assert stack.healthy()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, _log(stack)
+        assert "told to stop" in _log(stack)
+        assert not stack.members()
+
+    with _running(stack) as process:
+        assert "environment: GEOSEG_ROOTS" in _log(stack)
+        assert {each.environ()["GEOSEG_ROOTS"] for each in stack.members()} == {f"{ROOT}:/tmp"}
+        before = {each.pid for each in stack.members()}
+        os.kill(_supervisord(stack), signal.SIGKILL)
+        assert process.wait(10) == 2
+        assert "is gone, and nobody said 'down'" in _log(stack)
+
+    with _running(stack) as process:
+        assert "were left when their supervisord died" in _log(stack)
+        assert stack.healthy()
+        assert not any(psutil.pid_exists(pid) for pid in before)
+        stack.control("down")
+        assert process.wait(10) == 0, _log(stack)
+        assert not stack.members()
+
+
+@pytest.mark.flow
+@pytest.mark.slow
+def test_told_to_stop_while_it_starts(stack: StackProcess) -> None:
+    with (stack.root / "run.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.stack", "run"], cwd=stack.project,
+            env={**clean_environment(), "GEOSEG_STATE": str(stack.root), **stack.own},
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    wait_for(lambda: (stack.root / "supervisord.pid").exists(), 60)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, _log(stack)
+    assert not stack.members()
