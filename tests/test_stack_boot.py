@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import psutil
 import pytest
@@ -25,6 +26,15 @@ from flows.stack.unit import unit
 from geoseg.errors import ConfigError
 
 SECRET = "SeCrEt-3e9a"
+USER_SYSTEMD = """
+set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system
+systemd --user --unit=basic.target &
+wait
+"""
+"""A user's systemd in namespaces of its own, where it is not process 1: that would be the machine's."""
+NAMESPACES = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
 
 
 @pytest.fixture
@@ -185,7 +195,81 @@ def test_told_to_stop_while_it_starts(stack: StackProcess) -> None:
             env={**clean_environment(), "GEOSEG_STATE": str(stack.root), **stack.own},
             stdout=log, stderr=log,
         )  # fmt: skip
-    wait_for(lambda: (stack.root / "supervisord.pid").exists(), 60)
+    wait_for((stack.root / "supervisord.pid").exists, 60)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0, _log(stack)
     assert not stack.members()
+
+
+@contextmanager
+def _systemd(folder: Path, text: str) -> Iterator[Callable[..., CompletedProcess[str]]]:
+    """A user's systemd that knows the unit ``geoseg`` and no other; ``systemctl`` that asks it."""
+    units, runtime = folder / "units", folder / "run"
+    for each in (units, runtime):
+        each.mkdir(mode=0o700)
+    for name in ("basic.target", "shutdown.target"):
+        (units / name).write_text("[Unit]\nDefaultDependencies=no\n")
+    (units / "geoseg.service").write_text(text)
+    places = {"SYSTEMD_UNIT_PATH": units, "XDG_RUNTIME_DIR": runtime, "HOME": folder}
+    env = {**clean_environment(), **{name: str(place) for name, place in places.items()}}
+
+    def systemctl(*words: str) -> CompletedProcess[str]:
+        command = ["systemctl", "--user", *words]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    with (folder / "log").open("w") as log:
+        command = [*NAMESPACES, "sh", "-c", USER_SYSTEMD]
+        manager = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    try:
+        wait_for((runtime / "systemd" / "private").exists, 20)
+        yield systemctl
+    finally:
+        manager.kill()
+        manager.wait()
+
+
+def _no_systemd() -> str:
+    """Why none can be started here; empty where one can."""
+    if not all(map(shutil.which, ("systemd", "systemctl", "unshare"))):
+        return "no systemd here"
+    if os.getuid() or subprocess.run([*NAMESPACES, "true"], check=False).returncode:
+        return "wants root, for namespaces of its own"
+    return ""
+
+
+@pytest.mark.flow
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_under_systemd(
+    stack: StackProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started with what an ``up`` before it had kept."""
+    if reason := _no_systemd():
+        pytest.skip(reason)
+    monkeypatch.chdir(stack.project)
+    settle(stack.folder, {**stack.own, "GEOSEG_ROOTS": f"{ROOT}:/tmp"})
+    with _systemd(tmp_path, unit(stack.folder)) as systemctl:
+
+        def state() -> str:
+            return systemctl("show", "geoseg", "-P", "ActiveState").stdout.strip()
+
+        started = systemctl("start", "geoseg")
+        assert started.returncode == 0, started.stderr + (tmp_path / "log").read_text()
+        assert stack.healthy()
+        members = stack.members()
+        assert {each.environ()["GEOSEG_ROOTS"] for each in members} == {f"{ROOT}:/tmp"}
+
+        next(each for each in members if "supervisor.supervisord" in each.cmdline()).kill()
+        wait_for(lambda: state() == "activating", 20)
+        assert not [each for each in members if each.is_running()]
+        wait_for(lambda: state() == "active", 200)
+        assert stack.healthy()
+
+        stack.control("down")
+        wait_for(lambda: state() == "inactive", 20)
+        assert not stack.members()
+
+        assert systemctl("start", "geoseg").returncode == 0
+        assert stack.healthy()
+        assert systemctl("stop", "geoseg").returncode == 0
+        assert (state(), stack.members()) == ("inactive", [])
