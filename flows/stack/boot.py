@@ -21,11 +21,12 @@ def run(folder: StackFolder, say: Say) -> None:
 
     Raises what ``up`` raises, and ``StackError`` where supervisord ended by itself.
     """
+    systemd = os.environ.pop("NOTIFY_SOCKET", "")  # no business of the services, nor of the runs
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     try:
         up(folder, say)
-        _notify("READY=1")
+        _notify(systemd, "READY=1")
         _await_end(folder)
     except KeyboardInterrupt:
         say("stack: told to stop")
@@ -51,10 +52,8 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _notify(message: str) -> None:
-    """Tell systemd, if it is that which started this process; sd_notify(3) in a few lines."""
-    # Taken out: what the services and the runs say there would be taken for ours.
-    address = os.environ.pop("NOTIFY_SOCKET", "")
+def _notify(address: str, message: str) -> None:
+    """sd_notify(3): tell systemd, if it is that which started this process."""
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
             # An abstract socket's name begins with a zero byte, which a variable cannot hold.
