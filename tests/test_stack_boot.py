@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import psutil
 import pytest
 from conftest import ROOT
 from postgres import free_port
@@ -220,12 +221,16 @@ def _systemd(folder: Path, text: str) -> Iterator[Callable[..., CompletedProcess
         each.mkdir(mode=0o700)
     for name in ("basic.target", "shutdown.target"):
         (units / name).write_text("[Unit]\nDefaultDependencies=no\n")
-    (units / "geoseg.service").write_text(text)
+    spoken = f"[Service]\nStandardOutput=append:{folder / 'log'}\nStandardError=inherit\n"
+    (units / "geoseg.service").write_text(text.replace("[Service]\n", spoken))
     places = {"SYSTEMD_UNIT_PATH": units, "XDG_RUNTIME_DIR": runtime, "HOME": folder}
     env = {**clean_environment(), **{name: str(place) for name, place in places.items()}}
 
     def systemctl(*words: str) -> CompletedProcess[str]:
-        command = ["systemctl", "--user", *words]
+        # It answers only to what is in its namespaces.
+        (first,) = psutil.Process(manager.pid).children()
+        inside = ["nsenter", "--target", str(first.pid), "--mount", "--pid"]
+        command = [*inside, "systemctl", "--user", *words]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
     with (folder / "log").open("w") as log:
@@ -241,7 +246,7 @@ def _systemd(folder: Path, text: str) -> Iterator[Callable[..., CompletedProcess
 
 def _no_systemd() -> str:
     """Why none can be started here; empty where one can."""
-    if not all(map(shutil.which, ("systemd", "systemctl", "unshare"))):
+    if not all(map(shutil.which, ("systemd", "systemctl", "unshare", "nsenter"))):
         return "no systemd here"
     if os.getuid() or subprocess.run([*NAMESPACES, "true"], check=False).returncode:
         return "wants root, for namespaces of its own"
