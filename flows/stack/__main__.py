@@ -1,4 +1,4 @@
-"""The command line of the local stack: ``python -m flows.stack up|down|status|logs``."""
+"""The command line of the local stack: ``python -m flows.stack up|down|run|status|logs|unit``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 
-from flows.stack.lifecycle import down, status, summary, up
-from flows.stack.settings import StackFolder, load
+from flows.stack.boot import run
+from flows.stack.lifecycle import down, status, up
+from flows.stack.settings import StackFolder
+from flows.stack.unit import unit
 from geoseg.errors import GeosegError
 
 UNWELL = 3
@@ -19,7 +21,8 @@ environment:
   GEOSEG_RUNS             maps and trainings at once [2]
   GEOSEG_DATABASE         postgresql://user:password@host/database for Prefect [SQLite]
   GEOSEG_WEBHOOK          URL that gets a POST for each run that fails
-What 'up' was once given is kept for the next time, in a file that only you can read.
+What 'up' was once given is kept for the next time, in a file that only you can read; so are GEOSEG_ROOTS,
+GEOSEG_LEDGER, AWS_... and others that runs need. NAME= forgets one.
 
 examples:
   python -m flows.stack up
@@ -27,9 +30,11 @@ examples:
   python -m flows.stack status
   python -m flows.stack logs prefect-worker
   python -m flows.stack down --drain
+  python -m flows.stack unit > ~/.config/systemd/user/geoseg.service
+  python -m flows.stack unit --system geoseg | sudo tee /etc/systemd/system/geoseg.service
 
-exit codes: 0 done and healthy; 2 a mistake, or a service that does not start or stop, explained in one
-message; 3 ('status') not all services are healthy
+exit codes: 0 done and healthy, or ('run') stopped as told; 2 a mistake, or a service that does not start
+or stop, explained in one message, or ('run') supervisord died; 3 ('status') not all services are healthy
 """
 
 
@@ -45,9 +50,15 @@ def _arguments() -> argparse.Namespace:
     commands.add_parser("up", help="start what does not run; returns when all is healthy")
     stop = commands.add_parser("down", help="stop everything")
     stop.add_argument("--drain", action="store_true", help="first let the runs under way end")
+    commands.add_parser("run", help="'up', then stay until 'down', SIGTERM or Ctrl-C")
     commands.add_parser("status", help="each service, and whether it is healthy")
     logs = commands.add_parser("logs", help="the end of the logs, and what comes; Ctrl-C ends it")
     logs.add_argument("service", nargs="?", default="", help="one service [all]")
+    boot = commands.add_parser("unit", help="print the systemd unit that starts the stack at boot")
+    boot.add_argument(
+        "--system", nargs="?", const="", metavar="USER",
+        help="for the machine's systemd, run as USER [you]; else for that of your user",
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -60,12 +71,12 @@ def main() -> int:
     given, folder = _arguments(), StackFolder.of_environment()
     if given.command == "up":
         up(folder, _say)
-        settings = load(folder)
-        assert settings is not None
-        for line in summary(folder, settings):
-            _say(line)
+    elif given.command == "run":
+        run(folder, _say)
     elif given.command == "down":
         down(folder, _say, given.drain)
+    elif given.command == "unit":
+        print(unit(folder, given.system), end="")
     elif given.command == "logs":
         files = [str(path) for path in sorted(folder.logs.glob(f"{given.service}*.log"))]
         os.execvp("tail", ["tail", "-n", "40", "-F", *files])

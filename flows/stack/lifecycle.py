@@ -49,6 +49,8 @@ def up(folder: StackFolder, say: Say) -> None:
         await_health(health.runner, RUNNER, folder)
         await_health(health.supervised, RUNNER, folder)
         say(f"{RUNNER}: healthy, {settings.runs} maps at once")
+    for line in summary(folder, settings):
+        say(line)
 
 
 def _prepare(folder: StackFolder, say: Say) -> StackSettings:
@@ -57,14 +59,25 @@ def _prepare(folder: StackFolder, say: Say) -> StackSettings:
     if lost:
         say(f"stack: stopping {len(lost)} processes that were left when their supervisord died")
         leftovers.stop(lost)
-    folder.socket.unlink(missing_ok=True)
+    for left in (folder.socket, folder.stopped):
+        left.unlink(missing_ok=True)
     settings = settle(folder, os.environ)
+    _take_over(settings, say)
     require_ports(settings)
     _certificates(folder, say)
     lines = client_environment(folder, settings).items()
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in lines)
     folder.write(folder.environment, text)
     return settings
+
+
+def _take_over(settings: StackSettings, say: Say) -> None:
+    """Set what the last start was given and this one was not: at boot nobody says it again."""
+    missing = settings.inherited.keys() - os.environ.keys()
+    if missing:
+        names = ", ".join(sorted(missing))  # never the values
+        say(f"environment: {names} as at the last start; NAME= make up forgets one")
+    os.environ.update({name: settings.inherited[name] for name in missing})
 
 
 def _certificates(folder: StackFolder, say: Say) -> None:
@@ -112,9 +125,12 @@ def down(folder: StackFolder, say: Say, drain: bool = False) -> None:
         say(f"stack: there is none in {folder.root}")
         return
     with _alone(folder):
-        supervisor, settings = Supervisor(folder), load(folder)
-        if supervisor.pid and settings:
+        supervisor = Supervisor(folder)
+        settings = load(folder) if supervisor.pid else None
+        if settings:
             _stop_runs(folder, settings, say, drain)
+        folder.stopped.touch()  # before the end, which somebody may be waiting for
+        if settings:
             supervisor.shutdown()
         # Flow runs have process groups of their own, which supervisord does not know.
         leftovers.stop(leftovers.members(folder))

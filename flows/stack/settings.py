@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
+from flows.stack.inherited import inherited
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.io.certificates import CertificateFolder
 
@@ -79,6 +80,11 @@ class StackFolder:
         """Held by whoever starts or stops the stack."""
         return self.root / "lock"
 
+    @property
+    def stopped(self) -> Path:
+        """There from ``down`` to the next start: what tells an end that was wanted from a crash."""
+        return self.root / "stopped"
+
     def make(self) -> None:
         """Create the folder. Raises ``ConfigError`` where a socket in it could have no name."""
         if len(os.fsencode(self.socket)) > SOCKET_LENGTH:
@@ -120,6 +126,8 @@ class StackSettings:
     database: str = field(default="", repr=False)
     """URL of a PostgreSQL database for Prefect, as given; SQLite where empty."""
     password: str = field(default="", repr=False)
+    inherited: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables of the operator's environment that the services want too, secrets among them."""
 
     @property
     def api(self) -> str:
@@ -163,8 +171,9 @@ def settle(folder: StackFolder, environment: Mapping[str, str]) -> StackSettings
     numbers = {name: _number(environment, *_variable(name, kept)) for name in (*PORTS, *_AMOUNTS)}
     database = environment.get("GEOSEG_DATABASE") or str(kept.get("database", ""))
     server_database(database)
-    made = {**kept, **numbers, "database": database, "project": str(_project())}
-    settings = StackSettings(**made)
+    made = {**kept, **numbers, "database": database, "project": str(project_here())}
+    taken = inherited(environment, last.inherited if last else {})
+    settings = StackSettings(**{**made, "inherited": taken})
     folder.write(folder.settings, json.dumps(asdict(settings), indent=1) + "\n")
     return settings
 
@@ -200,7 +209,8 @@ def server_database(url: str) -> str:
     return f"postgresql+asyncpg://{rest}"
 
 
-def _project() -> Path:
+def project_here() -> Path:
+    """Geoseg's folder, which is the current one. Raises ``ConfigError`` where it is not."""
     here = Path.cwd()
     if not (here / "prefect.yaml").is_file():
         raise ConfigError(

@@ -122,12 +122,12 @@ def configuration(folder: StackFolder, services: Sequence[Service], settings: St
     head = f"""\
 ; Made anew by each 'python -m flows.stack up'.
 [unix_http_server]
-file = {_value(folder.socket)}
+file = {value(folder.socket)}
 chmod = 0700
 
 [supervisord]
-pidfile = {_value(folder.root / "supervisord.pid")}
-logfile = {_value(folder.logs / "supervisord.log")}
+pidfile = {value(folder.root / "supervisord.pid")}
+logfile = {value(folder.logs / "supervisord.log")}
 logfile_maxbytes = 10MB
 logfile_backups = 3
 umask = 022
@@ -136,7 +136,7 @@ umask = 022
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 
 [supervisorctl]
-serverurl = unix://{_value(folder.socket)}
+serverurl = unix://{value(folder.socket)}
 """
     return "\n".join([head, *(_program(folder, each, settings) for each in services)])
 
@@ -146,7 +146,7 @@ def _program(folder: StackFolder, service: Service, settings: StackSettings) -> 
     return f"""\
 [program:{service.name}]
 command = {python} -m flows.stack.launch {root} {service.name}
-directory = {_value(settings.project)}
+directory = {value(settings.project)}
 autostart = {"false" if service.registered else "true"}
 autorestart = true
 startsecs = 1
@@ -156,13 +156,13 @@ stopasgroup = true
 killasgroup = true
 stopwaitsecs = 15
 redirect_stderr = true
-stdout_logfile = {_value(folder.logs / service.name)}.log
+stdout_logfile = {value(folder.logs / service.name)}.log
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 3
 """
 
 
-def _value(text: object) -> str:
+def value(text: object) -> str:
     """A value as supervisord's configuration has it; it reads some values twice, and ``%`` each time."""
     found = str(text)
     if any(sign in found for sign in (" ;", " #", '"', "%", "\n")):
@@ -175,4 +175,4 @@ def _value(text: object) -> str:
 
 def _quoted(text: object) -> str:
     """A word of a command."""
-    return f'"{_value(text)}"'
+    return f'"{value(text)}"'
