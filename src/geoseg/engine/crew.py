@@ -98,7 +98,7 @@ def on(client: Client, resources: Mapping[str, float], memory: int | None = None
         per_process=found.threads_per_worker,
         memory=min(limits) if limits else None,
         lost=_Watch(client, resources),
-        stranded=lambda: _stranded(client),
+        stranded=lambda: _stranded(client, resources),
         dashboard=dashboard(client),
     )
 
@@ -144,8 +144,8 @@ class _Crowd:
         return self._same
 
 
-def _stranded(client: Client) -> bool:
-    """Whether there are workers and none has any of the client's work.
+def _stranded(client: Client, resources: Mapping[str, float]) -> bool:
+    """Whether there are workers for the client's work and none has any of it.
 
     Work that prefers a worker and is waiting when the last worker goes is given to none that comes
     later, ``allow_other_workers`` or not: Scheduler.bulk_schedule_unrunnable_after_adding_worker of
@@ -153,12 +153,13 @@ def _stranded(client: Client) -> bool:
     cluster of one worker that is started again would stand still for good.
     """
     try:
-        processing = client.processing()
+        manned = bool(addresses(client, resources))
+        under_way = {key for keys in client.processing().values() for key in keys}
     except OSError:  # no scheduler: ``lost`` tells
         return False
-    under_way = {key for keys in processing.values() for key in keys}
-    wanted = {key for key, state in client.futures.items() if state.status == "pending"}
-    return bool(processing and wanted) and wanted.isdisjoint(under_way)
+    states = {key: state.status for key, state in client.futures.items()}
+    wanted = {key for key, status in states.items() if status in {"pending", "lost"}}
+    return manned and bool(wanted) and wanted.isdisjoint(under_way)
 
 
 class _Watch:
