@@ -60,12 +60,12 @@ def test_a_queue_that_refuses_for_a_while_is_asked_again(tmp_path: Path) -> None
         connect(settings(tmp_path)) as client,
     ):
         first = client.submit(os.getpid, pure=False).result(timeout=60)
-        (tmp_path / "sbatch").rename(tmp_path / "deaf")
+        (tmp_path / "sbatch").write_text("#!/bin/sh\nexit 1\n")
         os.killpg(os.getsid(first), signal.SIGKILL)
         found = client.submit(os.getpid, pure=False)
         with pytest.raises(TimeoutError):
             found.result(timeout=5)
-        (tmp_path / "deaf").rename(tmp_path / "sbatch")
+        (tmp_path / "sbatch").write_text(PROGRAMS["sbatch"])
         assert found.result(timeout=60) != first
 
 

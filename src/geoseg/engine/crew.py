@@ -161,7 +161,8 @@ def _stranded(client: Client, resources: Mapping[str, float]) -> bool:
         states = {dask_scheduler.tasks[key].state for key in keys if key in dask_scheduler.tasks}
         return states == {"no-worker"}
 
-    wanted = [key for key, future in client.futures.items() if future.status == "pending"]
+    futures = client.futures.items()
+    wanted = [key for key, future in futures if future.status in ("pending", "lost")]
     try:
         if not wanted or not addresses(client, resources):
             return False
