@@ -54,21 +54,6 @@ def test_a_job_that_is_gone_is_replaced(tmp_path: Path) -> None:
         assert client.submit(os.getpid, pure=False).result(timeout=60) != first
 
 
-def test_a_queue_that_refuses_for_a_while_is_asked_again(tmp_path: Path) -> None:
-    with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
-        connect(settings(tmp_path)) as client,
-    ):
-        first = client.submit(os.getpid, pure=False).result(timeout=60)
-        (tmp_path / "sbatch").write_text("#!/bin/sh\nexit 1\n")
-        os.killpg(os.getsid(first), signal.SIGKILL)
-        found = client.submit(os.getpid, pure=False)
-        with pytest.raises(TimeoutError):
-            found.result(timeout=5)
-        (tmp_path / "sbatch").write_text(PROGRAMS["sbatch"])
-        assert found.result(timeout=60) != first
-
-
 def test_who_may_wait_for_a_queue(tmp_path: Path) -> None:
     assert settings(tmp_path).absent_seconds == QUEUE_SECONDS
     here = ClusterSettings(address="tcp://127.0.0.1:1", workers=None)

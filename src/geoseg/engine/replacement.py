@@ -41,17 +41,7 @@ def kept_up(cluster: Cluster, workers: int | None) -> Iterator[None]:
 
 def _keep_up(cluster: SpecCluster, workers: int, over: Event) -> None:
     while not over.wait(LOOK_SECONDS):
-        _forget_refused(cluster)
         lost = cluster.worker_spec.keys() - cluster.workers.keys()
         if lost:
             log.warning("workers are gone, others are asked for: %d of %d", len(lost), workers)
             cluster.scale(workers)
-
-
-def _forget_refused(cluster: SpecCluster) -> None:
-    """A job that could not be handed in stays on the list: a queue may be deaf for a minute."""
-    from distributed import Status  # noqa: PLC0415
-
-    for name, worker in list(cluster.workers.items()):
-        if worker.status in (Status.created, Status.failed):
-            cluster.workers.pop(name, None)
