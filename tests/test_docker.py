@@ -149,7 +149,8 @@ def test_entry_point_knows_all_secrets() -> None:
     keys = {key for service in ours for key in service.get("environment", {})}
     assert {key.removesuffix("_FILE") for key in keys if key.endswith("_FILE")} == {
         *known,
-        "DASK_DISTRIBUTED__COMM__TLS__CA",
+        "DASK_DISTRIBUTED__COMM__TLS__CA",  # these two are names of files by themselves
+        "PREFECT_API_SSL_CERT",
     }
 
 
