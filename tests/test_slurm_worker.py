@@ -178,4 +178,4 @@ def test_one_command_stops_all(place: Place) -> None:
     assert len(jobs) == 2
     place.cluster.call("scancel", f"--name={NAME}")
     wait_for(lambda: not place.cluster.jobs(), 60)
-    assert not [each for job in jobs for each in place.cluster.of_job(job)]
+    wait_for(lambda: not [each for job in jobs for each in place.cluster.of_job(job)], 60)
