@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from engine_season import (
 )
 
 from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
+from geoseg.engine import block as blocks
 from geoseg.engine import choice, sizing
 from geoseg.engine.block import part_path, predict_block, read_receipt
 from geoseg.engine.choice import Choice, Wish, choose
@@ -263,12 +265,27 @@ def test_no_room_ends_the_run_at_once(
     assert len(calls) < 8 < len(blocks), "those in flight, and no more"
 
 
-def test_torn_files_of_a_killed_run_are_removed(
-    imagery: ImageryConfig, bundles: tuple[Path, Path], tmp_path: Path
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_torn_files_of_who_was_killed_are_removed(
+    imagery: ImageryConfig,
+    bundles: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: bool,
 ) -> None:
+    """A run before this one, or a worker of this one beside others."""
     job = plan(imagery, bundles[0], tmp_path, block=224).job
     torn = job.folder / ".r0000_c0000.1234abcd.part.tif"
-    torn.write_bytes(b"half")
+    read = blocks.read_receipt
+
+    def killed(*given: Any) -> Any:
+        torn.write_bytes(b"half")
+        return read(*given)
+
+    if meanwhile:
+        monkeypatch.setattr(blocks, "read_receipt", killed)
+    else:
+        torn.write_bytes(b"half")
     predict_here(job)
     assert not torn.exists()
     assert {path.name for path in job.folder.iterdir()} == {

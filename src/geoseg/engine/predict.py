@@ -63,6 +63,7 @@ def predict(job: Job, crew: Crew, tries: int, progress: Progress) -> Outcome:
         routes = Routes(job.plan, receipts, crew.processes)
         tally = Tally(len(job.plan), resumed, progress)
         failed = _Window(job, crew, tries, routes, receipts, step, tally).run()
+    files.remove_torn(job.folder)  # of workers that were killed meanwhile
     if failed:
         error, cause = _explain(failed, job)
         raise error from cause
