@@ -7,6 +7,7 @@ server that knows the deployments from ``flows.register`` would go on handing ru
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from datetime import timedelta
 from typing import Any
@@ -61,6 +62,9 @@ def main() -> int:
                 "PREFECT_API_URL: not set, so nobody could reach this; start a server with "
                 "'prefect server start' and export PREFECT_API_URL=http://127.0.0.1:4200/api"
             )
+        # Started in the background of a shell (`... &`) it would ignore this signal, and so would its
+        # runs: Prefect ends both by it, on Ctrl-C, on SIGTERM and when a run is cancelled.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         serve(*served(given.schedules), limit=given.limit)
     except GeosegError as error:
         print(f"geoseg: {error}", file=sys.stderr)

@@ -432,7 +432,9 @@ def test_serve(tmp_path: Path) -> None:
 
 def _begin(env: dict[str, str], module: str, *arguments: str) -> subprocess.Popen[bytes]:
     with (Path(env["PREFECT_HOME"]) / f"{module}.log").open("wb") as log:
-        command = [sys.executable, "-m", module, *arguments]
+        # As what a shell puts into the background with &: it begins with this signal ignored.
+        deaf = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+        command = [*deaf, sys.executable, "-m", module, *arguments]
         return subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log)
 
 
