@@ -141,7 +141,6 @@ def run_geoseg(*arguments: str, env: dict[str, str] | None = None) -> CompletedP
         text=True,
         cwd=ROOT,
         env={**os.environ, **(env or {})},
-        timeout=280,
         check=False,
     )
 

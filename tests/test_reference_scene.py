@@ -13,7 +13,7 @@ from conftest import ROOT, run_geoseg
 
 from geoseg.io import rasters
 
-pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(1800)]
 
 
 def _config(folder: Path, block: int) -> Path:
