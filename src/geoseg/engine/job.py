@@ -14,12 +14,9 @@ from geoseg.config.products import Layer, band_count, band_slices
 from geoseg.engine.ensemble import EnsembleSpec
 from geoseg.errors import ChangedInputError, OutputError
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import confine, files
+from geoseg.io import confine, files, versions
 from geoseg.model.context import Precision
 from geoseg.tiling import Lattice, Plan
-
-Identity = tuple[str, int, int]
-"""An input file as the run found it: path, size, time of change."""
 
 
 class Pixels(BaseModel):
@@ -42,8 +39,10 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     imagery: ImageryConfig
-    inputs: tuple[Identity, ...]
+    scene_files: tuple[Path, ...]
     """Every file of every scene."""
+    inputs: tuple[versions.Part, ...]
+    """Their version when the run was planned: these files, and all that they are read with."""
     bundles: tuple[tuple[Path, str], ...]
     """Folder and checksum of each network's model bundle."""
     height: int
@@ -110,10 +109,10 @@ class Job(BaseModel):
 def save_job(work: Path, content: dict[str, Any]) -> Job:
     """Fix a job under ``work`` and write it down. ``content``: its fields without the last two.
 
-    Its fingerprint covers geoseg's version, the input files (path, size, mtime), the model bundles
-    and whatever can move a pixel, plus what names and shapes the blocks' files.
+    Its fingerprint covers geoseg's version, that of the input files (paths, sizes, times), the model
+    bundles and whatever can move a pixel, plus what names and shapes the blocks' files.
     """
-    apart = {"batch", "cache", "bundles", "roots"}
+    apart = {"batch", "cache", "bundles", "roots", "scene_files"}
     identity = {key: content[key] for key in content if key not in apart}
     plain = {key: _plain(value) for key, value in identity.items()}
     checksums = [checksum for _, checksum in content["bundles"]]
@@ -148,7 +147,7 @@ def open_job(file: Path) -> tuple[Job, tuple[Scene, ...]]:
     confine.keep_to(job.roots)
     require_same_inputs(job)
     scenes = select(job.imagery)
-    if identities(scenes) != job.inputs:
+    if files_of(scenes) != job.scene_files:
         raise ChangedInputError(
             f"{scenes[0].files[0].parent}: other files than those the run was planned on; when the "
             "season is whole, run the same command: it starts over with the new imagery"
@@ -156,23 +155,28 @@ def open_job(file: Path) -> tuple[Job, tuple[Scene, ...]]:
     return job, scenes
 
 
-def identities(scenes: tuple[Scene, ...]) -> tuple[Identity, ...]:
-    """What tells the input files of a run from those of another."""
-    return tuple(files.identity(path) for scene in scenes for path in scene.files)
+def files_of(scenes: tuple[Scene, ...]) -> tuple[Path, ...]:
+    """The input files of a run, each once."""
+    named = (path.absolute() for scene in scenes for path in scene.files)
+    return tuple(dict.fromkeys(named))
 
 
 def require_same_inputs(job: Job) -> None:
-    """Raise ``ChangedInputError`` unless every input file is still as the run found it."""
-    for known in job.inputs:
-        try:
-            found = files.identity(Path(known[0]))
-        except OSError as error:
-            raise ChangedInputError(
-                f"{known[0]} went away while the run was under way ({error.strerror}); bring it "
-                "back and run the same command: finished blocks are kept"
-            ) from None
-        if found != known:
-            raise ChangedInputError(
-                f"{known[0]} changed while the run was under way; when it is whole, run the same "
-                "command: it starts over with the new imagery"
-            )
+    """Raise ``ChangedInputError`` unless every input file is still as the run found it.
+
+    So are those that they are read with: sidecars, the sources of a VRT.
+    """
+    found = versions.of(job.scene_files)
+    if found == job.inputs:
+        return
+    before, now = ({name: known for name, *known in parts} for parts in (job.inputs, found))
+    changed = next(name for name in [*before, *now] if before.get(name) != now.get(name))
+    if now.get(changed, [-1])[0] < 0:
+        raise ChangedInputError(
+            f"{changed} went away while the run was under way; bring it back and run the same "
+            "command: finished blocks are kept"
+        )
+    raise ChangedInputError(
+        f"{changed} {'changed' if changed in before else 'came'} while the run was under way; when "
+        "it is whole, run the same command: it starts over with the new imagery"
+    )

@@ -11,12 +11,12 @@ from geoseg.engine import sizing
 from geoseg.engine.choice import Choice, Wish, choose
 from geoseg.engine.crew import Crew
 from geoseg.engine.ensemble import load_cards
-from geoseg.engine.job import Job, Pixels, identities, save_job
+from geoseg.engine.job import Job, Pixels, files_of, save_job
 from geoseg.engine.sizing import Imagery, Load, Size
 from geoseg.engine.workplace import lanes_on
 from geoseg.errors import GeosegError
 from geoseg.imagery.scenes import Scene
-from geoseg.io import confine
+from geoseg.io import confine, versions
 from geoseg.model.bundle import ModelCard, identify
 from geoseg.model.context import DEFAULT_MARGIN, Precision
 from geoseg.model.footprint import Footprint
@@ -63,7 +63,8 @@ def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Crew
         work,
         {
             "imagery": request.imagery,
-            "inputs": identities(scenes),
+            "scene_files": files_of(scenes),
+            "inputs": versions.of(files_of(scenes)),
             "bundles": bundles,
             "height": lattice.height,
             "width": lattice.width,

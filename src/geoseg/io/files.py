@@ -108,9 +108,3 @@ def digest(content: Any) -> str:
     """Hex digest of a JSON value, the same for the same content whatever the key order."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def identity(path: Path) -> tuple[str, int, int]:
-    """What tells one version of an input file from another: name, size, mtime (ns)."""
-    status = path.stat()
-    return str(path.resolve()), status.st_size, status.st_mtime_ns

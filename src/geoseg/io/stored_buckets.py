@@ -78,12 +78,12 @@ class BucketStore(Store):
 
     def put(self, source: Path, key: str, known: Sum, media: str) -> None:
         """The service compares what arrives with the checksum, and keeps it with the object."""
-        before = files.identity(source)
+        before = _state(source)
         found = Sum(source.stat().st_size, files.sha256(source))
         if found == known:
             with self._told(self.url(key)):
                 self._send(source, key, known, media)
-        if found != known or files.identity(source) != before:
+        if found != known or _state(source) != before:
             raise changed(source, found, known)
 
     def _send(self, source: Path, key: str, known: Sum, media: str) -> None:
@@ -207,6 +207,11 @@ class BucketStore(Store):
             raise _error(where, error) from None
         except ValueError as error:  # an endpoint that is no URL
             raise ConfigError(f"{where}: {error}; correct 'endpoint' or the destination") from None
+
+
+def _state(source: Path) -> tuple[int, int]:
+    status = source.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _config(endpoint: str | None) -> Config:

@@ -15,7 +15,7 @@ from geoseg.engine.seam import measure_seam
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels, open_labels
-from geoseg.io import files, rasters
+from geoseg.io import files, rasters, versions
 from geoseg.learning.compare import random_forest
 from geoseg.learning.evaluate import HeldBack, Reference, Truth, evaluate
 from geoseg.learning.samples import Source
@@ -82,7 +82,7 @@ def _training_fingerprint(run: Run) -> str:
     inputs += [config.labels.file, *([config.labels.fields] if config.labels.fields else [])]
     sections = {"imagery", "legend", "labels", "split", "model", "train"}
     settings = config.model_dump(mode="json", include=sections)
-    return files.digest([__version__, [files.identity(path) for path in inputs], settings])
+    return files.digest([__version__, versions.of(inputs), settings])
 
 
 def _labels(run: Run) -> Labels:

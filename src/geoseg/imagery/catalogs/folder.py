@@ -33,7 +33,7 @@ from geoseg.imagery.catalogs.found import (
 from geoseg.imagery.clear import clear_shares
 from geoseg.imagery.patterns import Groups, Match, fitting, placeholders, to_match
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import files
+from geoseg.io import files, versions
 
 UNDER_WAY = re.compile(r"(\.(part|partial|filepart|crdownload|tmp|temp|upload|swp)|~)$", re.I)
 """Names that programs give to what they have not finished."""
@@ -129,21 +129,34 @@ def _files(wanted: Wanted, matches: list[Match], masks: list[Match]) -> Iterator
     """The files that the model takes something from."""
     for match in matches:
         if match.band is None or match.band in wanted.bands:
-            yield _file(match.band or ALL_BANDS, match.path)
+            yield found_file(match.band or ALL_BANDS, match.path)
     for match in masks:
-        yield _file(MASK, match.path)
+        yield found_file(MASK, match.path)
 
 
 def _stamp(wanted: Wanted, item: Found) -> str:
     """Another one where a file, or what is wanted of it, is another."""
-    of_files = [[f.role, f.href, f.size, f.modified] for f in item.files]
+    of_files = [[f.role, f.href, f.state] for f in item.files]
     invalid = wanted.drop.masks.invalid if wanted.drop.masks else ()
     return files.digest([of_files, wanted.bands, wanted.names, invalid])[:16]
 
 
-def _file(role: str, path: Path) -> FoundFile:
-    status = path.stat()
-    return FoundFile(role, str(path), status.st_size, modified=status.st_mtime_ns)
+def found_file(role: str, path: Path) -> FoundFile:
+    """A file as it is there at this moment, with those that it is read with. Raises ``OSError``."""
+    size, parts = path.stat().st_size, versions.of([path])
+    modified = max(time for _, _, time in parts)
+    return FoundFile(role, str(path), size, modified=modified, state=files.digest(parts)[:16])
+
+
+def checksum(path: Path) -> str:
+    """Of a file's bytes, or of all files that it is read with. Raises ``OSError``."""
+    names = [name for name, size, _ in versions.of([path]) if size >= 0]
+    sums = [files.sha256(Path(name)) for name in names if not name.endswith(os.sep)]
+    if len(sums) == 1:
+        return "1220" + sums[0]
+    here = path.resolve().parent
+    together = [[os.path.relpath(n, here), s] for n, s in zip(names, sums, strict=True)]
+    return "1220" + files.digest(together)
 
 
 def _incomplete(wanted: Wanted, item: Found) -> str:
@@ -165,10 +178,10 @@ def _too_young(item: Found, settle: float) -> str:
     The kernel keeps the time of the last change to a file (ctime) and no copying program can set
     it, as they do with the time of modification. One in the future means a clock was changed.
     """
-    for file in item.files:
-        age = time.time() - os.stat(file.href).st_ctime
+    for name, size, _ in versions.of(Path(file.href) for file in item.files):
+        age = time.time() - os.stat(name).st_ctime if size >= 0 else settle
         if 0 <= age < settle:
-            return f"{file.href} was written to {age:.0f} s ago, {settle:g} are waited for"
+            return f"{name} was written to {age:.0f} s ago, {settle:g} are waited for"
     return ""
 
 
@@ -188,13 +201,13 @@ def _read(wanted: Wanted, item: Found) -> Found:
         item = _judged(item, "refused", str(error))
     else:
         item = replace(item, clear=round(share, 6), grid=_grid(scene.grid))
-    if any(_file(f.role, Path(f.href)).modified != f.modified for f in item.files):
+    if any(found_file(f.role, Path(f.href)).state != f.state for f in item.files):
         return _unfinished(replace(item, version=""), "it was written to while it was read")
     return item
 
 
 def _summed(file: FoundFile) -> FoundFile:
-    return replace(file, checksum="1220" + files.sha256(Path(file.href)))
+    return replace(file, checksum=checksum(Path(file.href)))
 
 
 def _scene(wanted: Wanted, item: Found) -> Scene:

@@ -29,9 +29,12 @@ class FoundFile:
     size: int | None = None
     """Bytes, where known."""
     checksum: str = ""
-    """Multihash of the bytes in hexadecimal, as STAC's ``file:checksum``; empty where unknown."""
+    """Multihash of the bytes in hexadecimal, as STAC's ``file:checksum``; empty where unknown. Of a
+    file in a folder that is read with others (sidecars, sources), of all of them."""
     modified: int | None = None
-    """Time of change (ns) of a file in a folder."""
+    """Time of the last change (ns) of a file in a folder, or of those that it is read with."""
+    state: str = ""
+    """Digest of the names, sizes and times of these files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from geoseg.config.service import ServiceConfig
 from geoseg.errors import ChangedInputError, OrderError
 from geoseg.feedback import Progress
+from geoseg.imagery.catalogs.folder import checksum, found_file
 from geoseg.io import files, web
 from geoseg.io.hosts import Hosts
 from geoseg.operations.run import Record
@@ -54,9 +55,9 @@ def _there(entry: dict[str, Any]) -> bool:
 def _require_same(entry: dict[str, Any], order: Order) -> None:
     path = Path(entry["target"])
     try:
-        status = path.stat()
-        same = (status.st_size, status.st_mtime_ns) == (entry["size"], entry["modified"])
-        same = same or "1220" + files.sha256(path) == entry["checksum"]
+        same = (
+            found_file("", path).state == entry.get("state") or checksum(path) == entry["checksum"]
+        )
     except FileNotFoundError:
         raise ChangedInputError(
             f"{path}: gone since order {order.id} was made; put it back, or wait for the next look"

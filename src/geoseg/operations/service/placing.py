@@ -65,7 +65,7 @@ def write_order(
             if _remote(file):
                 to_fetch.append(_listed(file, target))
             else:
-                given.append({**_listed(file, target), "modified": file.modified})
+                given.append({**_listed(file, target), "state": file.state})
     files.write_json(place.folder / FETCH, {"fetch": to_fetch, "given": given})
 
 

@@ -178,7 +178,7 @@ def to_sighting(row: Row[Any]) -> Sighting:
 
 def from_found(found: Found) -> dict[str, Any]:
     """The columns of ``sightings`` that tell what was found."""
-    files = [[f.role, f.href, f.size, f.checksum, f.modified] for f in found.files]
+    files = [[f.role, f.href, f.size, f.checksum, f.modified, f.state] for f in found.files]
     names = ("item", "version", "stamp", "acquisition", "made", "grid", "verdict", "reason")
     return {
         **{name: getattr(found, name) for name in names},
