@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio.shutil
 from service_season import APRIL, BANDS, GRID, MAY, band, image, mask
 
 from geoseg.config.service import DropConfig, SeasonConfig
@@ -59,6 +60,51 @@ def test_the_same_bytes_are_the_same_version(tmp_path: Path) -> None:
     assert touched.version == first.version
     image(path, seed=1)
     assert only(look(wanted(tmp_path))).version != first.version
+
+
+def test_a_sidecar_makes_another_version(tmp_path: Path) -> None:
+    """It comes, and goes; the same content in it is the same version, whatever its time."""
+    path = image(tmp_path / f"{APRIL}.tif")
+    sidecar = Path(f"{path}.aux.xml")
+    without = only(look(wanted(tmp_path)))
+    sidecar.write_text("<PAMDataset/>")
+    with_it = only(look(wanted(tmp_path)))
+    assert with_it.stamp != without.stamp
+    assert with_it.version != without.version
+    os.utime(sidecar, ns=(1, 1))
+    touched = only(look(wanted(tmp_path)))
+    assert touched.stamp != with_it.stamp
+    assert touched.version == with_it.version
+    young = only(look(wanted(tmp_path, settle=60)))
+    assert "60 are waited for" in young.reason
+    sidecar.unlink()
+    again = only(look(wanted(tmp_path)))
+    assert (again.stamp, again.version) == (without.stamp, without.version)
+
+
+def test_a_sidecar_that_leads_out_stops_nobody_else(root: Path, tmp_path: Path) -> None:
+    image(root / f"{APRIL}.tif")
+    path = image(root / f"{MAY}.tif")
+    (tmp_path / "outside.xml").write_text("<PAMDataset/>")
+    Path(f"{path}.aux.xml").symlink_to(tmp_path / "outside.xml")
+    found = {one.item: one for one in look(wanted(root))}
+    assert found[APRIL].verdict == "usable"
+    assert found[MAY].verdict == "refused"
+    assert "lies outside" in found[MAY].reason
+
+
+def test_a_vrt_is_as_its_sources_are(tmp_path: Path) -> None:
+    source = image(tmp_path / "src" / "a.tif")
+    (tmp_path / "drop").mkdir()
+    rasterio.shutil.copy(str(source), str(tmp_path / "drop" / f"{APRIL}.vrt"), driver="VRT")
+    here = wanted(tmp_path / "drop", pattern="{date}.vrt")
+    first = only(look(here))
+    assert first.verdict == "usable"
+    assert only(look(here)) == first
+    image(source, seed=1)
+    second = only(look(here))
+    assert second.stamp != first.stamp
+    assert second.version != first.version
 
 
 def test_what_is_under_way_is_no_image(tmp_path: Path) -> None:

@@ -141,6 +141,19 @@ def test_an_image_touched_or_put_there_again_is_the_same(service: Path, runs: Ru
     fetch.fetch_order(load(service), order, Silent())
 
 
+def test_a_sidecar_that_came_after_the_order(service: Path, runs: Runs) -> None:
+    drop(service, APRIL)
+    path = drop(service, MAY, seed=1)
+    look(service, runs)
+    (order,) = orders(service)
+    sidecar = Path(f"{path}.aux.xml")
+    sidecar.write_text("<PAMDataset/>")
+    with pytest.raises(ChangedInputError, match=f"{path}: replaced since order 1"):
+        fetch.fetch_order(load(service), order, Silent())
+    sidecar.unlink()
+    fetch.fetch_order(load(service), order, Silent())
+
+
 def test_newer_images_supersede_an_order_under_way(service: Path, runs: Runs) -> None:
     drop(service, APRIL)
     path = drop(service, MAY, seed=1)

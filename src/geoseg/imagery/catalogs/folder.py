@@ -19,7 +19,7 @@ from typing import Any
 
 from geoseg.config import ImageryConfig
 from geoseg.config.service import DropConfig, Slot
-from geoseg.errors import ConfigError, GeosegError, RasterError, SceneError
+from geoseg.errors import ConfigError, ConfinedError, GeosegError, RasterError, SceneError
 from geoseg.grid import Grid
 from geoseg.imagery.catalogs.found import (
     ALL_BANDS,
@@ -121,6 +121,9 @@ def _item(wanted: Wanted, matches: list[Match], masks: list[Match], known: Known
         if problem:
             return _unfinished(item, problem)
         return known(item.item, item.stamp) or _read(wanted, item)
+    except ConfinedError as error:  # it is read with a file out of the roots
+        stamp = files.digest([str(match.path) for match in matches])[:16]
+        return _judged(replace(item, version=stamp, stamp=stamp), "refused", str(error))
     except OSError as error:  # taken away, or replaced, at this moment
         return _unfinished(replace(item, version=""), f"{error.filename}: {error.strerror}")
 
