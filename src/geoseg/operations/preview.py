@@ -14,6 +14,7 @@ from geoseg.feedback import Progress
 from geoseg.grid import Grid
 from geoseg.imagery.inspect import Inspection, inspect_raster
 from geoseg.imagery.labels import open_labels
+from geoseg.imagery.left_out import left_out_lines
 from geoseg.imagery.scenes import Scene, select
 from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs
@@ -77,6 +78,8 @@ def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
     if labels:
         yield from _label_lines(labels.path, legend, counts)
     yield f"  blocks      {blocks}"
+    if labels:
+        yield from (f"  note: {line}" for line in left_out_lines(labels.path, labels.left_out))
     for note in _run_notes(scenes, legend, counts):
         yield f"  note: {note}"
 
