@@ -143,13 +143,14 @@ class _PolygonLabels:
 
     @classmethod
     def open(cls, config: LabelsConfig, grid: Grid, legend: Legend) -> _PolygonLabels:
-        rows = vectors.read_rows(config.file, config.layer, config.attribute)
+        rows = vectors.read_polygons(config.file, config.layer, [config.attribute])
         if grid.crs is None:
             raise LabelError(
                 f"{config.file}: polygons cannot be laid on imagery without a CRS; give the labels "
                 "as a raster on the imagery's grid"
             )
-        names = np.array([spell(value) for value in rows.values], dtype=object)
+        values = rows.columns[config.attribute]
+        names = np.array([spell(value) for value in values], dtype=object)
         sieve = Sieve(names)
         named = _named(rows.geometry, names, _ignored(config, legend), sieve)
         carrier = Carrier(rows.crs, grid, str(config.file), "the imagery's", LabelError)

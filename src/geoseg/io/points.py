@@ -66,7 +66,7 @@ def _read_layer(path: Path, layer: str | None, attribute: str) -> geopandas.GeoD
         _check(path, chosen, attribute)
         return pyogrio.read_dataframe(path, layer=chosen, columns=[attribute])
     except UnicodeDecodeError as error:
-        what = f"a text in column {attribute!r}, or a name"
+        what = "a text, or the name of a column,"
         raise LabelError(vector_files.not_text(path, what, error)) from None
     except (*FAILURES, ShapelyError, CRSError) as error:
         raise LabelError(

@@ -6,7 +6,7 @@ names the file. Writing is ``io.polygons``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,21 @@ from geoseg.io.geopackages import FAILURES
 
 @dataclass(frozen=True)
 class Rows:
-    """All rows of a layer, with one of its columns."""
+    """All rows of a layer, with some of its columns."""
 
     crs: str
     """As GDAL gives it: an authority's code or WKT."""
     geometry: NDArray[np.object_]
     """Of any kind, without heights; None where there is none."""
-    values: NDArray[Any]
-    """Of the column, as GDAL gives them; None or NaN where it is empty."""
+    columns: Mapping[str, NDArray[Any]]
+    """Values as GDAL gives them; None or NaN where there is none."""
+
+    def __len__(self) -> int:
+        return len(self.geometry)
 
 
-def read_rows(path: Path, layer: str | None, column: str) -> Rows:
-    """The rows of one layer, in their order.
+def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> Rows:
+    """The rows of one layer, in their order: polygons, and what else is there.
 
     ``layer`` may be None where the file has one layer with geometry. Raises ``LabelError`` where the
     file is missing or no vector file, a layer or column is not there, or there is no polygon or no
@@ -46,10 +49,10 @@ def read_rows(path: Path, layer: str | None, column: str) -> Rows:
         raise LabelError(f"{path}: no such file; name the file of label polygons in 'labels.file'")
     try:
         chosen = choose_layer(path, layer, "labels.layer", "polygons")
-        _check(path, chosen, [column])
-        meta, _, binary, fields = pyogrio.raw.read(path, layer=chosen, columns=[column])
+        _check(path, chosen, columns)
+        meta, _, binary, fields = pyogrio.raw.read(path, layer=chosen, columns=list(columns))
     except UnicodeDecodeError as error:
-        what = f"a text in column {column!r}, or a name"
+        what = "a text, or the name of a column,"
         raise LabelError(vector_files.not_text(path, what, error)) from None
     except FAILURES as error:
         raise LabelError(
@@ -59,7 +62,7 @@ def read_rows(path: Path, layer: str | None, column: str) -> Rows:
     found = from_wkb(binary, f"{path}: layer {chosen!r}", LabelError)
     if not is_areal(areal_parts(found)).any():
         raise LabelError(f"{path}: layer {chosen!r} has no polygon; labels are areas, not points")
-    return Rows(str(meta["crs"]), found, fields[0])
+    return Rows(str(meta["crs"]), found, dict(zip(columns, fields, strict=True)))
 
 
 def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, Any]]:
