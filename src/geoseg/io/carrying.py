@@ -19,9 +19,9 @@ _STEP_PIXELS, _STEP_METRES = 50, 1000.0
 error of a chord of length s on a sphere of radius R at latitude p is about s² tan(p) / 8R: 6 mm for
 50 pixels of 10 m at 50 degrees."""
 
-_AROUND = (10.0, 0.1)
-"""Widths and heights of the grid, on each side of it, beyond which nothing is looked at; the second
-where what the first leaves cannot be carried over."""
+_AROUND = (10.0, 0.1, 0.0)
+"""Widths and heights of the grid, on each side of it, beyond which nothing is looked at; the next one
+where what the one before leaves cannot be carried over."""
 
 _MOST = 20_000
 """Corners put into one polygon at most."""
@@ -104,16 +104,14 @@ class Carrier:
         Without what lies far from the grid: its CRS need not have a place for it, or have one that is
         wrong. UTM folds the other side of the Earth back.
         """
-        found = without_empty(shapes)
-        cut = lost = np.zeros(len(shapes), dtype=bool)
+        whole, found = without_empty(shapes), np.full(len(shapes), None)
+        cut, lost = np.zeros(len(shapes), dtype=bool), ~shapely.is_missing(whole)
         if self._transformer is None:
-            return Carried(found, cut, lost)
-        there = ~shapely.is_missing(found)
-        found, cut, lost = self._attempt(found, _AROUND[0])
-        if lost.any():
-            again = np.flatnonzero(lost)
-            found[again], cut[again], lost[again] = self._attempt(shapes[again], _AROUND[1])
-        return Carried(found, cut, lost & there)
+            return Carried(whole, cut, cut)
+        for around in _AROUND:
+            left = np.flatnonzero(lost)
+            found[left], cut[left], lost[left] = self._attempt(whole[left], around)
+        return Carried(found, cut, lost)
 
     def _attempt(
         self, shapes: Shapes, around: float
