@@ -23,6 +23,7 @@ from geoseg.grid import Grid
 from geoseg.imagery.labels import Labels, open_labels
 from geoseg.imagery.left_out import left_out_lines
 from geoseg.legend import Legend, LegendClass
+from geoseg.product.report.findings import findings
 from geoseg.product.report.write import render, render_markdown
 
 LEGEND = Legend((LegendClass(1, "wheat", "#ff0000"), LegendClass(2, "maize", "#00ff00")))
@@ -140,9 +141,7 @@ def test_a_polygon_as_large_as_the_world(tmp_path: Path, tiny_grid: Grid) -> Non
 
 
 @pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:3035"])
-def test_a_band_across_the_imagery_and_beyond(
-    tmp_path: Path, tiny_grid: Grid, crs: str
-) -> None:
+def test_a_band_across_the_imagery_and_beyond(tmp_path: Path, tiny_grid: Grid, crs: str) -> None:
     """From pole to pole in degrees, on other projections; its edges are meridians."""
     middle = geopandas.GeoSeries([square(24, 20, 0.1)], crs="EPSG:32633").to_crs(crs)[0].centroid
     grid = Grid(crs, Affine(10, 0, middle.x - 200, 0, -10, middle.y + 200), 40, 40)
@@ -152,13 +151,28 @@ def test_a_band_across_the_imagery_and_beyond(
 
 
 def test_what_cannot_be_carried_is_told(tmp_path: Path) -> None:
-    """A square far beyond UTM on imagery of the whole world: the projection would fold it back."""
+    """The Earth as seen from space: beyond its rim there is nothing."""
     grid = Grid("EPSG:4326", Affine(0.5, 0, -180, 0, -0.5, 85), 340, 720)
-    far = box(3e7, 5e6, 3.2e7, 5.2e6)
-    path = write(tmp_path / "x.gpkg", [box(4e5, 5e6, 6e5, 5.2e6), far], ["wheat", "maize"])
+    rim = box(-7e6, -1e5, 0, 1e5)
+    path = tmp_path / "x.gpkg"
+    write(
+        path,
+        [box(-1e6, -1e6, 1e6, 1e6), rim],
+        ["wheat", "maize"],
+        "+proj=ortho +lat_0=45 +lon_0=15",
+    )
     found = labels(path, grid)
-    assert told(found)["beyond what th"] == (1, 2, "maize")
+    assert told(found) == {"beyond what th": (1, 2, "maize")}
     assert set(pixels(found, grid)) == {0, 1}
+
+
+def test_a_strip_wider_than_utm_is_not_made_shorter(tmp_path: Path) -> None:
+    grid = Grid("EPSG:4326", Affine(0.5, 0, -180, 0, -0.5, 85), 340, 720)
+    path = write(tmp_path / "x.gpkg", [box(-2e7, 5e6, 2e7, 5.2e6)], ["wheat"], "EPSG:32633")
+    with pytest.raises(
+        LabelError, match="1 row left out: beyond what the imagery's CRS has a place"
+    ):
+        labels(path, grid)
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [("EPSG:32633", LOCAL), (LOCAL, "EPSG:32633")])
@@ -179,7 +193,9 @@ def test_a_geometry_that_is_none(tmp_path: Path, tiny_grid: Grid) -> None:
     """A ring of two points, which no reader can make a polygon of."""
     path = write(tmp_path / "x.geojson", [square(1, 1), square(9, 9)], ["wheat", "maize"])
     content = json.loads(path.read_text())
-    content["features"][1]["geometry"]["coordinates"] = [[[500_010, 5_099_990], [500_020, 5_099_980]]]
+    content["features"][1]["geometry"]["coordinates"] = [
+        [[500_010, 5_099_990], [500_020, 5_099_980]]
+    ]
     path.write_text(json.dumps(content))
     assert told(labels(path, tiny_grid)) == {"no geometry, a": (1, 2, "maize")}
 
@@ -201,8 +217,6 @@ def test_inspect_and_report_tell_it(
         "name": "m",
         "labels": {"file": "x.gpkg", "left_out": [asdict(e) for e in found.left_out]},
     }
-    from geoseg.product.report.findings import findings  # noqa: PLC0415
-
     plain = {**content, "findings": findings(content), "summary": [], "citation": None}
     text = "1 of x.gpkg: no polygon: points or lines (first row 4, wheat)."
     assert text in [item["text"] for item in plain["findings"]]
@@ -212,6 +226,8 @@ def test_inspect_and_report_tell_it(
 
 def test_layers_are_as_they_were(tmp_path: Path, tiny_grid: Grid) -> None:
     """The row that is told is the row of the file, whatever came before it."""
-    path = write(tmp_path / "x.gpkg", [square(900, 1)] * 6 + [line(1, 1), square(1, 1)], ["wheat"] * 8)
+    path = write(
+        tmp_path / "x.gpkg", [square(900, 1)] * 6 + [line(1, 1), square(1, 1)], ["wheat"] * 8
+    )
     assert told(labels(path, tiny_grid))["no polygon: po"] == (1, 7, "wheat")
     assert pyogrio.read_info(path)["features"] == 8

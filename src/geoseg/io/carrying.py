@@ -23,6 +23,9 @@ _AROUND = (10.0, 0.1, 0.0)
 """Widths and heights of the grid, on each side of it, beyond which nothing is looked at; the next one
 where what the one before leaves cannot be carried over."""
 
+_POINTS = 21
+"""Points of a row and of a column that stand for a grid."""
+
 _MOST = 20_000
 """Corners put into one polygon at most."""
 
@@ -119,9 +122,8 @@ class Carrier:
         near, cut = self._cut(shapes, around)
         dense = self._densify(near)
         found = np.asarray(shapely.transform(dense, self._to_grid), dtype=object)
-        stray = ~self._comes_back(dense, found)
+        found[~self._comes_back(dense, found)] = None
         found = without_empty(mend(found, invalid(found)))
-        found[stray] = None
         return found, cut, shapely.is_missing(found) & ~shapely.is_missing(near)
 
     def _cut(self, shapes: Shapes, around: float) -> tuple[Shapes, NDArray[np.bool_]]:
@@ -154,10 +156,11 @@ class Carrier:
         assert self._transformer is not None
         came, number = shapely.get_coordinates(before, return_index=True)
         back = self._transformer.transform(*shapely.get_coordinates(after).T, direction="INVERSE")
-        apart = np.abs(np.stack(back, axis=1) - came)
-        apart[:, 0] = np.minimum(apart[:, 0], np.abs(apart[:, 0] - self._turn))
-        # Not "apart > limit": what is nowhere compares as false.
-        right = (apart <= (self._step or np.inf)).all(axis=1)
+        with np.errstate(invalid="ignore"):  # what is nowhere is at infinity
+            apart = np.abs(np.stack(back, axis=1) - came)
+            apart[:, 0] = np.minimum(apart[:, 0], np.abs(apart[:, 0] - self._turn))
+            right = (apart <= (self._step or np.inf)).all(axis=1)
+        right &= np.isfinite(back).all(axis=0)
         return np.bincount(number, ~right, len(before)) == 0
 
     @cached_property
@@ -192,7 +195,20 @@ class Carrier:
         )
         if west > east:  # across the line where longitudes start again
             west, east = -180.0, 180.0
-        wide, high = (east - west) * around, (north - south) * around
-        if not (np.isfinite(wide) and np.isfinite(high)):
+        # The bounds are those of the grid's outline alone; within it may be what lies beyond them.
+        inner = self._transformer.transform(*self._lattice(), direction="INVERSE")
+        if not np.isfinite([west, east, south, north, *np.ravel(inner)]).all():
             return None
+        x, y = inner
+        west, east = min(west, x.min()), max(east, x.max())
+        south, north = min(south, y.min()), max(north, y.max())
+        wide, high = (east - west) * around, (north - south) * around
         return shapely.box(west - wide, south - high, east + wide, north + high)
+
+    def _lattice(self) -> NDArray[np.float64]:
+        """x and y of points all over the grid."""
+        col, row = np.meshgrid(
+            *(np.linspace(0, n, _POINTS) for n in (self._grid.width, self._grid.height))
+        )
+        a, b, c, d, e, f = tuple(self._grid.transform)[:6]
+        return np.stack([a * col + b * row + c, d * col + e * row + f]).reshape(2, -1)
