@@ -148,20 +148,24 @@ class Carrier:
         assert self._transformer is not None
         return np.stack(self._transformer.transform(*points.T), axis=1)
 
+    def _from_grid(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        assert self._transformer is not None
+        x, y = points.T
+        return np.stack(self._transformer.transform(x, y, direction="INVERSE"), axis=1)
+
     def _comes_back(self, before: Shapes, after: Shapes) -> NDArray[np.bool_]:
         """Which polygons have all their corners again where they were, once carried back.
 
         Where a projection folds, it does not return to where it came from.
         """
-        assert self._transformer is not None
         came, number = shapely.get_coordinates(before, return_index=True)
-        back = self._transformer.transform(*shapely.get_coordinates(after).T, direction="INVERSE")
+        back = self._from_grid(shapely.get_coordinates(after))
         with np.errstate(invalid="ignore"):  # what is nowhere is at infinity
-            apart = np.abs(np.stack(back, axis=1) - came)
+            apart = np.abs(back - came)
             apart[:, 0] = np.minimum(apart[:, 0], np.abs(apart[:, 0] - self._turn))
             right = (apart <= (self._step or np.inf)).all(axis=1)
-        right &= np.isfinite(back).all(axis=0)
-        return np.bincount(number, ~right, len(before)) == 0
+        right &= np.isfinite(back).all(axis=1)
+        return np.asarray(np.bincount(number, ~right, len(before)) == 0)
 
     @cached_property
     def _turn(self) -> float:
@@ -196,10 +200,9 @@ class Carrier:
         if west > east:  # across the line where longitudes start again
             west, east = -180.0, 180.0
         # The bounds are those of the grid's outline alone; within it may be what lies beyond them.
-        inner = self._transformer.transform(*self._lattice(), direction="INVERSE")
-        if not np.isfinite([west, east, south, north, *np.ravel(inner)]).all():
+        x, y = inner = self._from_grid(self._lattice()).T
+        if not np.isfinite([west, east, south, north, *inner.ravel()]).all():
             return None
-        x, y = inner
         west, east = min(west, x.min()), max(east, x.max())
         south, north = min(south, y.min()), max(north, y.max())
         wide, high = (east - west) * around, (north - south) * around
@@ -211,4 +214,4 @@ class Carrier:
             *(np.linspace(0, n, _POINTS) for n in (self._grid.width, self._grid.height))
         )
         a, b, c, d, e, f = tuple(self._grid.transform)[:6]
-        return np.stack([a * col + b * row + c, d * col + e * row + f]).reshape(2, -1)
+        return np.stack([a * col + b * row + c, d * col + e * row + f], axis=-1).reshape(-1, 2)
