@@ -22,6 +22,7 @@ from geoseg.errors import LabelError
 from geoseg.grid import Grid
 from geoseg.imagery.labels import Labels, open_labels
 from geoseg.imagery.left_out import left_out_lines
+from geoseg.io import rasters
 from geoseg.legend import Legend, LegendClass
 from geoseg.product.report.findings import findings
 from geoseg.product.report.write import render, render_markdown
@@ -231,3 +232,15 @@ def test_layers_are_as_they_were(tmp_path: Path, tiny_grid: Grid) -> None:
     )
     assert told(labels(path, tiny_grid))["no polygon: po"] == (1, 7, "wheat")
     assert pyogrio.read_info(path)["features"] == 8
+
+
+def test_real_fields_beyond_their_imagery(data: Path) -> None:
+    """98 fields, 24 of them in a window without imagery, and a row without geometry (its README)."""
+    folder = data / "flanders_fields_s2"
+    grid = rasters.describe(next(folder.glob("*.tif"))).grid
+    legend = Legend((LegendClass(1, "field", "#ff0000"), LegendClass(2, "other", "#00ff00")))
+    config = LabelsConfig(file=folder / "fields.gpkg", attribute="label_name")
+    found = open_labels(config, grid, legend)
+    rows = {name: told(found)[name][0] for name in ("no geometry, a", "outside the im")}
+    assert rows == {"no geometry, a": 1, "outside the im": 24}
+    assert (found.read(grid.window)[0] == 0).sum() == 12061
