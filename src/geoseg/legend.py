@@ -6,9 +6,10 @@ of names; everything that needs a name or a colour (raster, vectors, report, qui
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +23,9 @@ NODATA = 255
 UNKNOWN = -1
 """Model index of a pixel whose label is not known: it counts in no loss and in no score."""
 
+_WHOLE = re.compile(r"\d{1,3}\.0+", re.ASCII)
+"""A code with decimals that say nothing."""
+
 # Okabe and Ito's palette (Color Universal Design, 2008) first: told apart by colour-blind readers
 # too; then Tableau 20 shades for long legends.
 PALETTE = (
@@ -29,6 +33,37 @@ PALETTE = (
     "#7f7f7f", "#bcbd22", "#17becf", "#9467bd", "#98df8a", "#ff9896", "#c5b0d5", "#2ca02c",
     "#dbdb8d", "#9edae5", "#f7b6d2", "#c49c94",
 )  # fmt: skip
+
+
+def spell(value: object) -> str:
+    """The one spelling in which names are compared: Unicode NFC, no blanks around, inner ones one.
+
+    Case stays. A whole number is written without decimals, for a column of codes with gaps is one of
+    floats; what is missing (None, NaN) is empty.
+    """
+    if value is None or value != value:  # noqa: PLR0124
+        return ""
+    if isinstance(value, (float, np.floating)) and value.is_integer():
+        value = int(value)
+    return " ".join(unicodedata.normalize("NFC", str(value)).split())
+
+
+def show(name: str, others: Iterable[str], quote: bool = True) -> str:
+    """A name in quotes, with its letters as escapes where it looks like one of the others."""
+    twin = next((other for other in others if other != name and _alike(name, other)), None)
+    if twin is None:
+        return repr(name) if quote or not name.isprintable() else name
+    return f"{name!a} (looks like {twin!a}, in Unicode it is another)"
+
+
+def _alike(name: str, other: str) -> bool:
+    """Whether a reader may take two names for one: letters of other alphabets, signs without a width."""
+    mine, theirs = (
+        [c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf"]
+        for text in (name, other)
+    )
+    pairs = zip(mine, theirs, strict=False)
+    return len(mine) == len(theirs) and all(a == b or not (a + b).isascii() for a, b in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +100,23 @@ def _require_writable(entry: LegendClass) -> None:
 
 @dataclass(frozen=True)
 class Legend:
-    """The classes in model-index order; codes and names are unique."""
+    """The classes in model-index order; codes and names are unique, names spelled as ``spell`` does."""
 
     classes: tuple[LegendClass, ...]
 
     def __post_init__(self) -> None:
-        for what, values in (("code", [str(c.code) for c in self]), ("name", list(self.names))):
+        given = self.names
+        for what, values in (
+            ("code", [str(c.code) for c in self]),
+            ("name", [spell(name) for name in given]),
+        ):
             twice = next((value for value in values if values.count(value) > 1), None)
             if twice:
-                raise ConfigError(f"legend: {what} {twice!r} is used twice; each must be unique")
+                ways = {ascii(n) for n in given if what == "name" and spell(n) == twice}
+                told = f" (spelled {' and '.join(sorted(ways))})" if len(ways) > 1 else ""
+                raise ConfigError(
+                    f"legend: {what} {twice!r} is used twice{told}; each must be unique"
+                )
         wrong = [c for c in self if not 0 <= c.code < NODATA]
         if wrong:
             raise ConfigError(
@@ -82,6 +125,8 @@ class Legend:
             )
         for entry in self:
             _require_writable(entry)
+        spelled = tuple(replace(entry, name=spell(entry.name)) for entry in self)
+        object.__setattr__(self, "classes", spelled)
         if len(self.classes) < 2:
             raise ConfigError("legend: a map needs at least two classes")
 
@@ -113,6 +158,24 @@ class Legend:
             if entry.code == code:
                 return entry
         raise KeyError(code)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Names, and codes that are no name, to model indices."""
+        codes = {str(entry.code): index for index, entry in enumerate(self)}
+        return codes | {name: index for index, name in enumerate(self.names)}
+
+    def place(self, text: str) -> int:
+        """Model index of the class that a text names, by its name, else by its code.
+
+        ``text`` is spelled as ``spell`` does; ``UNKNOWN`` where it names no class.
+        """
+        found = self._places.get(text)
+        if found is None and _WHOLE.fullmatch(
+            text
+        ):  # a code that was a number before it was a text
+            found = self._places.get(str(int(float(text))))
+        return UNKNOWN if found is None else found
 
     def to_codes(self, indices: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Model indices to raster codes; negative (unknown) becomes nodata."""

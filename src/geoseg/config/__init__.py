@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from geoseg.config.base import FilePath, Section
 from geoseg.config.cluster import ClusterConfig, TlsConfig
@@ -19,7 +19,7 @@ from geoseg.config.products import ProductsConfig
 from geoseg.config.training import ModelConfig, SplitConfig, TrainConfig
 from geoseg.config.vectors import VectorsConfig
 from geoseg.errors import ConfigError
-from geoseg.legend import PALETTE, Legend, LegendClass
+from geoseg.legend import PALETTE, Legend, LegendClass, spell
 
 __all__ = [
     "ClassEntry",
@@ -45,7 +45,8 @@ class ClassEntry(Section):
     """One class of ``legend``."""
 
     code: Annotated[int, Field(ge=0, le=254)]
-    name: str
+    name: Annotated[str, AfterValidator(spell)]
+    """In the one spelling of ``legend.spell``."""
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
 
 

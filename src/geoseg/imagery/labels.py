@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +17,11 @@ from rasterio.features import rasterize
 from geoseg.config import LabelsConfig
 from geoseg.errors import LabelError
 from geoseg.grid import Grid, Window
+from geoseg.imagery.left_out import LeftOut, Sieve, left_out_lines
 from geoseg.io import rasters, vectors
-from geoseg.legend import UNKNOWN, Legend
+from geoseg.io.carrying import Carrier, invalid, mend, without_empty
+from geoseg.io.geometries import are_collections, areal_parts, is_areal
+from geoseg.legend import UNKNOWN, Legend, show, spell
 
 _RASTERS = {".tif", ".tiff", ".vrt", ".jp2", ".img"}
 
@@ -30,6 +35,10 @@ class Labels(Protocol):
     @property
     def path(self) -> Path:
         """The file they come from."""
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What of the file is no label, or not as it is there, by reason."""
 
     def read(self, window: Window) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
         """Model indices (``UNKNOWN`` where not known) and field ids (0: none), both ``[H, W]``."""
@@ -54,6 +63,8 @@ class _RasterLabels:
     fields: Path | None
     legend: Legend
     ignore: tuple[int, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """Of codes, nothing but what the config names."""
 
     @classmethod
     def open(cls, config: LabelsConfig, grid: Grid, legend: Legend) -> _RasterLabels:
@@ -102,15 +113,16 @@ def _one_band(path: Path, grid: Grid, key: str) -> rasters.RasterInfo:
 def _ignored_codes(config: LabelsConfig, legend: Legend) -> Iterator[int]:
     """``labels.ignore`` as codes; a name there must be the legend's, since a raster has none."""
     for value in config.ignore:
-        text = str(value)
-        if text in legend.names:
-            yield legend.classes[legend.names.index(text)].code
+        text = spell(value)
+        index = legend.place(text)
+        if index != UNKNOWN:
+            yield legend.classes[index].code
         elif text.lstrip("-").isdecimal():
             yield int(text)
         else:
             raise LabelError(
                 f"labels.ignore: {config.file} is a raster of codes and the legend has no "
-                f"{text!r}; give the code to ignore as a number"
+                f"{show(text, legend.names)}; give the code to ignore as a number"
             )
 
 
@@ -126,27 +138,65 @@ class _PolygonLabels:
     indices: NDArray[np.int16]
     """Model index of each polygon, and ``UNKNOWN`` behind the last."""
     tree: Any
+    sieve: Sieve
+    """The rows of the file that the polygons come from."""
 
     @classmethod
     def open(cls, config: LabelsConfig, grid: Grid, legend: Legend) -> _PolygonLabels:
-        frame = vectors.read_polygons(config.file, config.layer, [config.attribute])
+        rows = vectors.read_polygons(config.file, config.layer, [config.attribute])
         if grid.crs is None:
             raise LabelError(
                 f"{config.file}: polygons cannot be laid on imagery without a CRS; give the labels "
                 "as a raster on the imagery's grid"
             )
-        names = frame[config.attribute].map(_text, na_action="ignore")
-        frame = frame.assign(name_=names)[names.notna() & ~names.isin([*map(str, config.ignore)])]
-        frame = frame.to_crs(grid.crs)
-        frame = frame.iloc[np.sort(frame.sindex.query(_box(grid, grid.window)))]
-        if frame.empty:
+        values = rows.columns[config.attribute]
+        names = np.array([spell(value) for value in values], dtype=object)
+        sieve = Sieve(names)
+        named = _named(rows.geometry, names, _ignored(config, legend), sieve)
+        carrier = Carrier(rows.crs, grid, str(config.file), "the imagery's", LabelError)
+        shapes = _on_grid(named, carrier, grid, sieve)
+        sieve.note(are_collections(rows.geometry), "a collection, of which polygons alone count")
+        if not len(shapes):
             raise LabelError(
                 f"{config.file}: no polygon with a {config.attribute!r} meets the imagery; check "
                 "that it is of the same area and says its right CRS"
+                + "".join(f"; {line}" for line in left_out_lines(config.file, sieve.found))
             )
-        shapes = frame.geometry.to_numpy()
-        indices = _indices(frame["name_"], legend, str(config.file))
-        return cls(config.file, grid, shapes, indices, shapely.STRtree(shapes))
+        indices = _indices(names[sieve.kept], legend, str(config.file))
+        return cls(config.file, grid, shapes, indices, shapely.STRtree(shapes), sieve)
+
+    @cached_property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """See ``Labels.left_out``. Burns the whole grid."""
+        sieve = copy.deepcopy(self.sieve)
+        burnt, lost = np.zeros((2, len(sieve.kept)), dtype=bool)
+        burnt[sieve.kept], lost[sieve.kept] = self._burn_all()
+        sieve.note(burnt & lost, "overlapped by a later polygon, which counts where both are")
+        sieve.note(~burnt & lost, "covered by later polygons, which count", used=False)
+        sieve.note(~burnt & ~lost, "no centre of a pixel in it: too small or narrow", used=False)
+        return tuple(sieve.found)
+
+    def _burn_all(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which polygons have a pixel, and which lost one to a later polygon."""
+        burnt, lost = np.zeros((2, len(self.shapes) + 1), dtype=bool)
+        for square in self.grid.windows(_TILE, _TILE):
+            last = self._burn(square)
+            burnt[last] = True
+            lost[list(self._hidden(square, last))] = True
+        return burnt[1:], lost[1:]
+
+    def _hidden(self, square: Window, last: NDArray[np.int32]) -> set[int]:
+        """Field ids of polygons that lie under a later one, which ``last`` holds, somewhere.
+
+        The lowest are found by burning in the reverse order; then those that lie on them alone.
+        """
+        found: set[int] = set()
+        while True:
+            lowest = self._burn(square, found, reverse=True)
+            beneath = set(np.unique(lowest[(lowest != last) & (lowest > 0)]).tolist())
+            if not beneath:
+                return found
+            found |= beneath
 
     def read(self, window: Window) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
         fields = np.zeros(window.shape, dtype=np.int32)
@@ -159,10 +209,13 @@ class _PolygonLabels:
                 fields[part.within(window)] = self._burn(square)[part.within(square)]
         return self.indices[fields - 1], fields
 
-    def _burn(self, square: Window) -> NDArray[np.int32]:
-        """Field ids in one square."""
+    def _burn(
+        self, square: Window, without: Collection[int] = (), reverse: bool = False
+    ) -> NDArray[np.int32]:
+        """Field ids in one square; in reverse the earlier polygon counts where two are."""
         fields = np.zeros(square.shape, dtype=np.int32)
         near = np.sort(self.tree.query(_box(self.grid, square)))
+        near = near[~np.isin(near + 1, list(without))][:: -1 if reverse else 1]
         if len(near):
             moved = self.grid.transform @ type(self.grid.transform).translation(
                 square.col, square.row
@@ -185,21 +238,57 @@ def _box(grid: Grid, window: Window) -> Any:
     return shapely.box(left, bottom, right, top)
 
 
-def _text(value: object) -> str:
-    """A name as it is, a code without the decimals that a column with gaps gives it."""
-    return str(value).removesuffix(".0")
+def _ignored(config: LabelsConfig, legend: Legend) -> Callable[[str], bool]:
+    """Whether a name or code, spelled, is one of ``labels.ignore``."""
+    texts = {spell(value) for value in config.ignore}
+    places = {legend.place(text) for text in texts} - {UNKNOWN}
+    return lambda text: text in texts or legend.place(text) in places
+
+
+def _named(
+    geometry: NDArray[np.object_],
+    names: NDArray[np.object_],
+    ignored: Callable[[str], bool],
+    sieve: Sieve,
+) -> NDArray[np.object_]:
+    """The polygons whose name counts; None in place of the others."""
+    shapes = areal_parts(geometry)
+    nothing = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    sieve.drop(nothing, "no geometry, an empty one, or one that cannot be read")
+    sieve.drop(~is_areal(shapes), "no polygon: points or lines")
+    sieve.drop(names == "", "no name")
+    sieve.drop(np.array([ignored(name) for name in names], dtype=bool), "named in labels.ignore")
+    shapes[~sieve.kept] = None
+    return shapes
+
+
+def _on_grid(
+    shapes: NDArray[np.object_], carrier: Carrier, grid: Grid, sieve: Sieve
+) -> NDArray[np.object_]:
+    """Those that meet the grid, valid and in its CRS."""
+    wrong = invalid(shapes)
+    whole = without_empty(mend(shapes, wrong))
+    sieve.drop(shapely.is_missing(whole), "a polygon without area")
+    carried = carrier.carry(whole)
+    sieve.drop(carried.lost, "beyond what the imagery's CRS has a place for")
+    meets = np.zeros(len(shapes), dtype=bool)
+    meets[shapely.STRtree(carried.shapes).query(_box(grid, grid.window), "intersects")] = True
+    sieve.drop(~meets, "outside the imagery")
+    sieve.note(wrong, "an invalid geometry, mended")
+    sieve.note(carried.cut, "reaching far beyond the imagery, and cut there to be carried over")
+    return carried.shapes[sieve.kept]
 
 
 def _indices(names: Any, legend: Legend, where: str) -> NDArray[np.int16]:
     """Model index of each polygon's class name or raster code, and ``UNKNOWN`` behind the last."""
-    known = {str(entry.code): index for index, entry in enumerate(legend)}
-    known.update({name: index for index, name in enumerate(legend.names)})
-    strange = sorted(set(names) - set(known))
+    places = {name: legend.place(name) for name in set(names)}
+    strange = sorted(name for name, index in places.items() if index == UNKNOWN)
     if strange:
+        shown = ", ".join(show(name, legend.names, quote=False) for name in strange[:10])
         more = f" and {len(strange) - 10} more" if len(strange) > 10 else ""
         raise LabelError(
-            f"{where}: not in the legend: {', '.join(strange[:10])}{more} (it has "
+            f"{where}: not in the legend: {shown}{more} (it has "
             f"{', '.join(legend.names)}). Add them to 'legend' (a model bundle brings its own), or "
             "list them under 'labels.ignore' if those pixels are to stay unknown."
         )
-    return np.array([*(known[name] for name in names), UNKNOWN], dtype=np.int16)
+    return np.array([*(places[name] for name in names), UNKNOWN], dtype=np.int16)

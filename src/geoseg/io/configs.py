@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from geoseg.config import RunConfig
+from geoseg.config import ClassEntry, RunConfig, make_legend
 from geoseg.config.base import FilePath, Section
 from geoseg.config.service import GatesConfig, ServiceConfig
 from geoseg.errors import ConfigError
@@ -22,6 +22,10 @@ _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool"
 
 
 _Kind = TypeVar("_Kind", bound=Section)
+
+
+class _LegendFile(Section):
+    legend: tuple[ClassEntry, ...]
 
 
 def load(path: Path) -> RunConfig:
@@ -82,7 +86,17 @@ def _with_legend(content: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
     if not isinstance(name, str):
         return content
     path = TypeAdapter(FilePath).validate_python(name, context={"base": base})
-    return {**content, "legend": legends.read(path)}
+    return {**content, "legend": _classes(path)}
+
+
+def _classes(path: Path) -> tuple[ClassEntry, ...]:
+    """The classes in a legend file; a ``ConfigError`` about them names it."""
+    found = _checked(_LegendFile, {"legend": legends.read(path)}, path.parent, str(path)).legend
+    try:
+        make_legend(found)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return found
 
 
 def _merged(error: ValidationError) -> list[dict[str, Any]]:

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
 from geoseg.io import parcel_parquet, vector_files
+from geoseg.io.geometries import areal_parts, from_wkb, is_areal
 from geoseg.io.geopackages import FAILURES
+from geoseg.legend import spell
 
 BATCH = 20_000
 """Rows read at a time."""
-
-_AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,14 @@ class Batch:
         return len(self.geometry)
 
     def texts(self, column: str) -> NDArray[np.object_]:
-        """A column as text, ``object[n]`` of str or None: 3 and 3.0 are both "3"."""
+        """A column as text in the one spelling of ``legend.spell``, ``object[n]`` of str or None."""
         coded = self.attributes.column(column).combine_chunks().dictionary_encode()
         if isinstance(coded, pyarrow.ChunkedArray):
             coded = coded.combine_chunks()
-        words = [_text(value) for value in coded.dictionary.to_pylist()]
+        words = [spell(value) or None for value in coded.dictionary.to_pylist()]
         table = np.array([*words, None], dtype=object)
         places = coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
         return np.asarray(table[places], dtype=object)
-
-
-def _text(value: Any) -> str | None:
-    whole = isinstance(value, float) and value.is_integer()
-    return None if value is None else str(int(value) if whole else value).strip() or None
 
 
 def describe_layer(path: Path, name: str | None) -> Layer:
@@ -133,9 +128,20 @@ def read_layer(layer: Layer, size: int = BATCH) -> Iterator[Batch]:
     with _naming(layer.path), _open(layer, size) as (column, batches):
         for rows in batches:
             table = pyarrow.Table.from_batches([rows])
+            _require_text(layer, table)
             geometry = _polygons(table.column(column), layer, first)
             yield Batch(geometry, table.drop_columns([column]))
             first += len(geometry)
+
+
+def _require_text(layer: Layer, table: Any) -> None:
+    """``ParcelError`` where a text is none: Arrow carries any bytes on, into each kind of result."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pyarrow.ArrowInvalid as error:
+            what = f"column {name!r} of layer {layer.name!r}"
+            raise ParcelError(vector_files.not_text(layer.path, what, error)) from None
 
 
 @contextmanager
@@ -146,6 +152,11 @@ def _open(layer: Layer, size: int) -> Iterator[tuple[str, Iterator[Any]]]:
         return
     # Times as text that remembers to be a time: Arrow's own would all be in UTC.
     options = {"use_pyarrow": True, "batch_size": size, "datetime_as_string": True}
+    # GDAL hands on the bytes of a dBase table that names no encoding. Where it names one GDAL decodes
+    # them, and must not be told another.
+    info = pyogrio.read_info(layer.path, layer=layer.name)
+    if info["driver"] == "ESRI Shapefile" and info["encoding"] != "UTF-8":
+        options["encoding"] = info["encoding"]
     with pyogrio.raw.open_arrow(layer.path, layer=layer.name, **options) as (meta, reader):
         yield meta["geometry_name"] or "wkb_geometry", reader
 
@@ -153,39 +164,24 @@ def _open(layer: Layer, size: int) -> Iterator[tuple[str, Iterator[Any]]]:
 def _polygons(column: Any, layer: Layer, first: int) -> NDArray[np.object_]:
     """Geometries of some rows; a ``ParcelError`` names the first that is a point or a line."""
     binary = column.combine_chunks().to_numpy(zero_copy_only=False)
-    try:
-        # What is no geometry at all (a ring of two points) is None here, and told per parcel.
-        found = shapely.force_2d(shapely.from_wkb(binary, on_invalid="ignore"))
-    except NotImplementedError:  # arcs
-        raise ParcelError(
-            f"{layer.path}: layer {layer.name!r} holds curves. Turn them into straight lines first: "
-            "ogr2ogr -nlt CONVERT_TO_LINEAR new.gpkg old"
-        ) from None
-    kinds = shapely.get_type_id(found)
-    for mixed in np.flatnonzero(kinds == shapely.GeometryType.GEOMETRYCOLLECTION):
-        found[mixed] = _areal_parts(found[mixed])
-    kinds = shapely.get_type_id(found)
-    stray = np.flatnonzero((kinds >= 0) & ~np.isin(kinds, _AREAL) & ~shapely.is_empty(found))
+    found = areal_parts(from_wkb(binary, f"{layer.path}: layer {layer.name!r}", ParcelError))
+    stray = np.flatnonzero(~is_areal(found) & ~shapely.is_missing(found) & ~shapely.is_empty(found))
     if stray.size:
         row = int(stray[0])
         raise ParcelError(
             f"{layer.path}: row {first + row + 1} of layer {layer.name!r} is a "
             f"{found[row].geom_type}, not a polygon; remove points and lines from the layer"
         )
-    return np.asarray(found, dtype=object)
-
-
-def _areal_parts(collection: Any) -> Any:
-    """The polygons of a collection as one; the collection itself where it has none."""
-    parts = shapely.get_parts(shapely.get_parts(collection))
-    areal = parts[np.isin(shapely.get_type_id(parts), _AREAL[0])]
-    return shapely.multipolygons(areal) if areal.size else collection
+    return found
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError as error:
+        what = "the name of a layer or column"
+        raise ParcelError(vector_files.not_text(path, what, error)) from None
     except (*FAILURES, pyarrow.ArrowException, OSError) as error:
         raise ParcelError(
             f"{path} cannot be read as a vector file: {error}. Parcels are polygons in any format "

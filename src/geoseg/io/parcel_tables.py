@@ -60,7 +60,7 @@ def create_table(path: Path, source: Layer) -> Iterator[TableWriter]:
         except (*FAILURES, pyarrow.ArrowException) as error:
             raise OutputError(
                 f"{path}: cannot be written: {error}. Check free space and permissions, then run "
-                "the same command again."
+                "the same command again; where a column cannot be written, take another format."
             ) from None
 
 
@@ -174,10 +174,28 @@ class _Arrow:
 
 
 def _as_text(table: Any) -> Any:
-    """The table with lists, records and bytes, which CSV has no form for, as JSON text."""
+    """The table with what CSV has no form for (lists, records, bytes) as JSON text."""
     for place, field in enumerate(table.schema):
-        if pyarrow.types.is_nested(field.type) or pyarrow.types.is_binary(field.type):
-            values = table.column(place).to_pylist()
-            words = [None if v is None else json.dumps(v, default=str) for v in values]
-            table = table.set_column(place, field.name, pyarrow.array(words, pyarrow.string()))
+        column = table.column(place)
+        if isinstance(field.type, pyarrow.BaseExtensionType):  # JSON is kept as a text
+            column = column.cast(field.type.storage_type)
+        if not _in_csv(column.type):
+            words = [
+                value if value is None or isinstance(value, str) else json.dumps(value, default=str)
+                for value in column.to_pylist()
+            ]
+            column = pyarrow.chunked_array([words], pyarrow.string())
+        table = table.set_column(place, field.name, column)
     return table
+
+
+def _in_csv(kind: Any) -> bool:
+    """Whether Arrow writes values of a type as CSV; bytes it would write as they are."""
+    if "binary" in str(kind):
+        return False
+    try:
+        empty = pyarrow.table({"": pyarrow.nulls(1, kind)})
+        pyarrow.csv.write_csv(empty, pyarrow.BufferOutputStream())
+    except pyarrow.ArrowException:
+        return False
+    return True

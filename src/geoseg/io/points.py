@@ -14,10 +14,14 @@ from typing import Any
 import geopandas
 import numpy as np
 import pyogrio
+import pyproj
 from numpy.typing import NDArray
+from pyproj.exceptions import CRSError
+from shapely.errors import ShapelyError
 
 from geoseg.errors import LabelError
 from geoseg.io import confine, vector_files
+from geoseg.io.carrying import between
 from geoseg.io.geopackages import FAILURES
 from geoseg.io.point_tables import read_table
 from geoseg.io.vectors import choose_layer
@@ -51,7 +55,8 @@ def read_points(path: Path, layer: str | None, attribute: str, crs: str) -> Poin
         table = _read_layer(path, layer, attribute)
     else:
         _require_column(path, path.stem, attribute, [str(name) for name in table.columns[:-1]])
-    return _points(path, table.to_crs(crs), attribute)
+    way = between(table.crs.to_wkt(), crs, str(path), "the map's", LabelError)
+    return _points(path, table, attribute, way)
 
 
 def _read_layer(path: Path, layer: str | None, attribute: str) -> geopandas.GeoDataFrame:
@@ -60,14 +65,19 @@ def _read_layer(path: Path, layer: str | None, attribute: str) -> geopandas.GeoD
         chosen = choose_layer(path, layer, "gates.control.layer", "points")
         _check(path, chosen, attribute)
         return pyogrio.read_dataframe(path, layer=chosen, columns=[attribute])
-    except FAILURES as error:
+    except UnicodeDecodeError as error:
+        what = "a text, or the name of a column,"
+        raise LabelError(vector_files.not_text(path, what, error)) from None
+    except (*FAILURES, ShapelyError, CRSError) as error:
         raise LabelError(
             f"{path} cannot be read as a vector file: {error}. Control points may be in any format "
             "GDAL reads, or in a CSV with columns lon and lat; check it with ogrinfo."
         ) from None
 
 
-def _points(path: Path, table: geopandas.GeoDataFrame, attribute: str) -> Points:
+def _points(
+    path: Path, table: geopandas.GeoDataFrame, attribute: str, way: pyproj.Transformer | None
+) -> Points:
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
     kinds = sorted(set(table.geometry.geom_type) - {"Point", "MultiPoint"})
     if kinds or table.empty:
@@ -77,7 +87,8 @@ def _points(path: Path, table: geopandas.GeoDataFrame, attribute: str) -> Points
         )
     table = table.explode(index_parts=False)
     values = [None if value != value else value for value in table[attribute]]  # noqa: PLR0124
-    return Points(table.geometry.x.to_numpy(), table.geometry.y.to_numpy(), tuple(values))
+    x, y = table.geometry.x.to_numpy(), table.geometry.y.to_numpy()
+    return Points(*(way.transform(x, y) if way else (x, y)), tuple(values))
 
 
 def _check(path: Path, layer: str, attribute: str) -> None:

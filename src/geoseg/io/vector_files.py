@@ -49,6 +49,15 @@ def require(path: Path) -> None:
     pyogrio.set_gdal_config_options(_OFFLINE)
 
 
+def not_text(path: Path, what: str, error: Exception) -> str:
+    """The message for bytes that are not the text that the file says they are."""
+    return (
+        f"{path}: {what} is not UTF-8, nor in another encoding that the file names: {error}. Name the "
+        "right one: of a Shapefile in the .cpg beside it, a line such as 1252; write other files "
+        "again as UTF-8, for example with iconv."
+    )
+
+
 def _require_kind(path: Path) -> None:
     recognized = _KINDS.get(path.suffix.lower())
     with path.open("rb") as handle:

@@ -6,25 +6,43 @@ names the file. Writing is ``io.polygons``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import geopandas
+import numpy as np
 import pyogrio
 import shapely
+from numpy.typing import NDArray
 
 from geoseg.errors import LabelError, OutputError
 from geoseg.io import vector_files
+from geoseg.io.geometries import areal_parts, from_wkb, is_areal
 from geoseg.io.geopackages import FAILURES
 
 
-def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geopandas.GeoDataFrame:
-    """Polygons of one layer with the named columns, in the file's own CRS.
+@dataclass(frozen=True)
+class Rows:
+    """All rows of a layer, with some of its columns."""
 
-    ``layer`` may be None where the file has one layer with geometry. Rows without geometry and
-    points or lines are left out. Raises ``LabelError`` where the file is missing or no vector file,
-    a layer or column is not there, or there is no polygon or no CRS; ``ConfinedError``.
+    crs: str
+    """As GDAL gives it: an authority's code or WKT."""
+    geometry: NDArray[np.object_]
+    """Of any kind, without heights; None where there is none."""
+    columns: Mapping[str, NDArray[Any]]
+    """Values as GDAL gives them; None or NaN where there is none."""
+
+    def __len__(self) -> int:
+        return len(self.geometry)
+
+
+def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> Rows:
+    """The rows of one layer, in their order: polygons, and what else is there.
+
+    ``layer`` may be None where the file has one layer with geometry. Raises ``LabelError`` where the
+    file is missing or no vector file, a layer or column is not there, or there is no polygon or no
+    CRS; ``ConfinedError``.
     """
     vector_files.require(path)
     if not path.exists():
@@ -32,16 +50,19 @@ def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> geop
     try:
         chosen = choose_layer(path, layer, "labels.layer", "polygons")
         _check(path, chosen, columns)
-        table = pyogrio.read_dataframe(path, layer=chosen, columns=list(columns))
+        meta, _, binary, fields = pyogrio.raw.read(path, layer=chosen, columns=list(columns))
+    except UnicodeDecodeError as error:
+        what = "a text, or the name of a column,"
+        raise LabelError(vector_files.not_text(path, what, error)) from None
     except FAILURES as error:
         raise LabelError(
             f"{path} cannot be read as a vector file: {error}. Labels are a raster, or polygons in "
             "a GeoPackage, Shapefile or GeoJSON; check it with ogrinfo."
         ) from None
-    areal = table.geometry.geom_type.isin(["Polygon", "MultiPolygon"]) & ~table.geometry.is_empty
-    if not areal.any():
+    found = from_wkb(binary, f"{path}: layer {chosen!r}", LabelError)
+    if not is_areal(areal_parts(found)).any():
         raise LabelError(f"{path}: layer {chosen!r} has no polygon; labels are areas, not points")
-    return table[areal].reset_index(drop=True)
+    return Rows(str(meta["crs"]), found, dict(zip(columns, fields, strict=True)))
 
 
 def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, Any]]:

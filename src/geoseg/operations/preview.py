@@ -10,26 +10,36 @@ from geoseg.config import RunConfig
 from geoseg.engine.ensemble import load_cards
 from geoseg.engine.planning import make_lattice
 from geoseg.engine.sizing import block_that_pays
+from geoseg.errors import ConfinedError, RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
 from geoseg.imagery.inspect import Inspection, inspect_raster
 from geoseg.imagery.labels import open_labels
+from geoseg.imagery.left_out import left_out_lines
 from geoseg.imagery.scenes import Scene, select
 from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs
+from geoseg.io.vector_info import layers
 from geoseg.legend import Legend
 from geoseg.model.bundle import ModelCard
 from geoseg.operations.run import require_fit
+from geoseg.operations.vector_preview import vector_lines
 from geoseg.tiling import Lattice, Plan
 
 CONFIGS = {".yaml", ".yml"}
 
 
 def describe(path: Path, progress: Progress) -> Iterator[str]:
-    """Lines about a raster or, for a ``.yaml`` file, about a run's whole input."""
+    """Lines about a raster or a vector file or, for a ``.yaml`` file, about a run's whole input."""
     if path.suffix.lower() in CONFIGS:
         return _run_lines(path, progress)
-    return _raster_lines(inspect_raster(path, progress))
+    try:
+        return _raster_lines(inspect_raster(path, progress))
+    except (RasterError, ConfinedError):
+        found = layers(path)
+        if not found:
+            raise
+        return vector_lines(path, found)
 
 
 def _raster_lines(found: Inspection) -> Iterator[str]:
@@ -77,6 +87,8 @@ def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
     if labels:
         yield from _label_lines(labels.path, legend, counts)
     yield f"  blocks      {blocks}"
+    if labels:
+        yield from (f"  note: {line}" for line in left_out_lines(labels.path, labels.left_out))
     for note in _run_notes(scenes, legend, counts):
         yield f"  note: {note}"
 

@@ -92,6 +92,7 @@ def _content(run: Run, found: Record, sure: Certainty) -> Record:
         "outputs": _outputs(run),
         "inputs": _inputs(run, clear),
         "clear_read": clear.read,
+        "labels": run.recorded("select").get("labels"),
         "areas": found["areas"],
         "nodata_pixels": grid.window.size - sum(row["pixels"] for row in found["areas"]),
         "confidence": asdict(sure),

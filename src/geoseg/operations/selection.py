@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from geoseg.engine.cluster import ClusterSettings, check
 from geoseg.operations.run import Record, Run, require_fit
 
@@ -19,8 +21,15 @@ def select_scenes(run: Run, scheduler: str = "") -> Record:
         if run.config.labels:
             # Its imports take half a second, which mapping with a trained model need not wait for.
             from geoseg.imagery.labels import open_labels  # noqa: PLC0415
+            from geoseg.imagery.left_out import left_out_lines  # noqa: PLC0415
 
-            open_labels(run.config.labels, scenes[0].grid, run.legend)
+            labels = open_labels(run.config.labels, scenes[0].grid, run.legend)
+            for line in left_out_lines(labels.path, labels.left_out):
+                run.progress.say(line)
+            record["labels"] = {
+                "file": labels.path.name,
+                "left_out": [asdict(each) for each in labels.left_out],
+            }
         record["inputs"] = [
             {
                 "id": scene.id,

@@ -15,7 +15,7 @@ from geoseg.errors import LabelError
 from geoseg.grid import Grid
 from geoseg.io import geotiffs, rasters
 from geoseg.io.points import Points, read_points
-from geoseg.legend import NODATA, Legend
+from geoseg.legend import NODATA, UNKNOWN, Legend, show, spell
 
 Z = 1.959963984540054
 """The standard normal's 97.5 % point: for intervals of 95 %."""
@@ -83,26 +83,18 @@ def score_points(
 
 def _codes(values: Sequence[Any], legend: Legend, file: Path, attribute: str) -> NDArray[np.uint8]:
     """Raster code of each point's value, by name, else as a code; nodata where there is no value."""
-    named: dict[Any, int] = {entry.name: entry.code for entry in legend}
-    coded = {str(entry.code): entry.code for entry in legend}
-    found = {value: _code(value, named, coded) for value in set(values)}
-    strange = sorted(str(value) for value, code in found.items() if code is None)
+    codes = np.append(legend.codes, NODATA)
+    texts = [spell(value) for value in values]
+    found = {text: legend.place(text) for text in set(texts) if text}
+    strange = sorted(text for text, index in found.items() if index == UNKNOWN)
     if strange:
         raise LabelError(
             f"{file}: {len(strange)} value(s) of column {attribute!r} are no class of the map "
-            f"({', '.join(map(repr, strange[:5]))}); it has "
+            f"({', '.join(show(text, legend.names) for text in strange[:5])}); it has "
             f"{', '.join(f'{c.code} {c.name!r}' for c in legend)}. Write one of those names or codes, "
             "or leave such points out."
         )
-    return np.array([found[value] for value in values], dtype=np.uint8)
-
-
-def _code(value: Any, named: dict[Any, int], coded: dict[str, int]) -> int | None:
-    if value is None or not str(value).strip():
-        return NODATA
-    # A column of numbers with an empty cell is one of floats.
-    text = f"{value:g}" if isinstance(value, float) else str(value).strip()
-    return named.get(text, coded.get(text))
+    return np.asarray(codes[[found.get(text, UNKNOWN) for text in texts]], dtype=np.uint8)
 
 
 def _sample(class_map: Path, grid: Grid, points: Points) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from geoseg.errors import ConfigError, RasterError
 from geoseg.io import rasters
-from geoseg.legend import Legend, LegendClass
+from geoseg.legend import Legend, LegendClass, spell
 
 LEGEND_TAG = "GEOSEG_LEGEND"
 """Metadata key of a class raster under which its legend travels, as JSON."""
@@ -49,7 +49,7 @@ def _entry(item: Mapping[str, object]) -> LegendClass:
     # The colour goes into style sheets and XML: nothing but a colour may pass.
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", str(color)):
         raise ValueError(f"colour {color!r} is not #rrggbb")
-    return LegendClass(code, name, str(color))
+    return LegendClass(code, spell(name), str(color))
 
 
 def raster_style(legend: Legend) -> str:

@@ -16,6 +16,7 @@ from geoseg.errors import RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Window
 from geoseg.io import files, geotiffs
+from geoseg.legend import show
 from geoseg.product.areas import pixel_area
 from geoseg.product.change.style import change_names, change_style
 from geoseg.product.change.transitions import Transitions
@@ -51,7 +52,7 @@ class MapPair:
         before.grid.require(after.grid, str(before.path), str(after.path))
         if not set(before.legend.names) & set(after.legend.names):
             raise RasterError(
-                f"{after.path} has no class name of {before.path}: {', '.join(after.legend.names)} "
+                f"{after.path} has no class name of {before.path}: {_shown(after, before)} "
                 f"against {', '.join(before.legend.names)}. Classes are matched by name: compare maps "
                 "of the same kind, written in the same language."
             )
@@ -77,6 +78,11 @@ class MapPair:
         changed = ~self.transitions.same
         changed[-1, :] = changed[:, -1] = False
         return changed.ravel()
+
+
+def _shown(these: CropMap, those: CropMap) -> str:
+    names = those.legend.names
+    return ", ".join(show(name, names, quote=False) for name in these.legend.names)
 
 
 @contextmanager

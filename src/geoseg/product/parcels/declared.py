@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
 from geoseg.io import confine
-from geoseg.legend import Legend
+from geoseg.legend import Legend, show, spell
 
 UNKNOWN, NONE = -1, -2
 """In place of a class: declared as something the legend does not have; nothing declared."""
@@ -27,8 +26,8 @@ _LISTED = 100_000
 class Declarations:
     """From declared values to classes of the legend, counting the unknown ones."""
 
-    known: Mapping[str, int]
-    """Declared value to the class's place in the legend."""
+    place: Callable[[str], int]
+    """Declared value, spelled as ``legend.spell`` does, to the class's place in the legend."""
     unknown: Counter[str] = field(default_factory=Counter)
 
     def to_indices(self, texts: NDArray[np.object_]) -> NDArray[np.int64]:
@@ -38,7 +37,7 @@ class Declarations:
     def _index(self, text: str | None) -> int:
         if text is None:
             return NONE
-        found = self.known.get(_plain(text), UNKNOWN)
+        found = self.place(text)
         if found == UNKNOWN and (text in self.unknown or len(self.unknown) < _LISTED):
             self.unknown[text] += 1
         return found
@@ -52,18 +51,13 @@ def declarations(legend: Legend, table: Path | None) -> Declarations:
     legend has nothing for. Raises ``ParcelError`` for a file that is no such table.
     """
     if table is not None:
-        return Declarations(dict(_pairs(table, legend)))
-    codes = {str(int(code)): index for index, code in enumerate(legend.codes)}
-    return Declarations(codes | {_plain(name): index for index, name in enumerate(legend.names)})
-
-
-def _plain(text: str) -> str:
-    """One spelling for letters that can be written in two ways."""
-    return unicodedata.normalize("NFC", text.strip())
+        pairs = dict(_pairs(table, legend))
+        return Declarations(lambda text: pairs.get(text, UNKNOWN))
+    return Declarations(legend.place)
 
 
 def _pairs(table: Path, legend: Legend) -> Iterator[tuple[str, int]]:
-    places = {_plain(name): index for index, name in enumerate(legend.names)}
+    places = {name: index for index, name in enumerate(legend.names)}
     seen: dict[str, str] = {}
     for number, (declared, name) in _rows(table):
         if seen.setdefault(declared, name) != name:
@@ -75,7 +69,7 @@ def _pairs(table: Path, legend: Legend) -> Iterator[tuple[str, int]]:
             continue
         if name not in places:
             raise ParcelError(
-                f"{table}: row {number}: {name!r} is not a class of the map; it has: "
+                f"{table}: row {number}: {show(name, places)} is not a class of the map; it has: "
                 f"{', '.join(legend.names)}. Leave the class empty where the map has none."
             )
         yield declared, places[name]
@@ -96,4 +90,4 @@ def _rows(table: Path) -> Iterator[tuple[int, tuple[str, str]]]:
     if not {"declared", "class"} <= set(reader.fieldnames or ()):
         raise ParcelError(f"{table}: the first line is {header!r}; it must be 'declared,class'")
     for row in reader:
-        yield reader.line_num, (_plain(row["declared"] or ""), _plain(row["class"] or ""))
+        yield reader.line_num, (spell(row["declared"]), spell(row["class"]))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.legend import Legend
+from geoseg.legend import Legend, show
 from geoseg.product.parcels.placing import INSIDE, NOWHERE, OUTSIDE, PARTLY
 from geoseg.product.parcels.verdicts import AGREES, CHECKS, Limits
 
@@ -105,7 +105,7 @@ def summary_lines(found: Mapping[str, Any]) -> Iterator[str]:
         if group["parcels"]:
             yield f"  {name:<20} {group['parcels']:>9} parcels {group['hectares']:>14.1f} ha"
     for name, count in found.get("unknown_declarations", {}).items():
-        yield f"  declared {name!r} ({count}) is not in the legend"
+        yield f"  declared {show(name, found['crops'])} ({count}) is not in the legend"
     beyond = found.get("unknown_values", 0) - len(found.get("unknown_declarations", {}))
     if beyond > 0:
         yield f"  and {beyond} further declared values are not"

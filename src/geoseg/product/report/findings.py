@@ -45,7 +45,7 @@ def findings(content: Content) -> list[dict[str, str]]:
     """What is off: ``level`` (``warning`` or ``note``), ``about`` and ``text``; warnings first."""
     sources: list[Callable[[Content], Iterator[Finding]]]
     sources = [_gates, _completeness, _seam, _validation, _weak, _confidence, _precision]
-    sources += [_clouds, _gaps, _place, _vectors]
+    sources += [_labels, _clouds, _gaps, _place, _vectors]
     found = [
         {"level": level, "about": about, "text": text}
         for source in sources
@@ -145,6 +145,17 @@ def _precision(content: Content) -> Iterator[Finding]:
             "Precision",
             f"The map was computed in a short number format (bf16) that gives only {part(same)} of the "
             "pixels the class that full precision gives them.",
+        )
+
+
+def _labels(content: Content) -> Iterator[Finding]:
+    labels = content.get("labels") or {}
+    for each in labels.get("left_out") or []:
+        first = f"row {each['row']}" + (f", {shorten(each['name'])}" if each["name"] else "")
+        yield (
+            "note",
+            "Labels changed" if each["used"] else "Labels left out",
+            f"{count(each['rows'])} of {labels['file']}: {each['reason']} (first {first}).",
         )
 
 

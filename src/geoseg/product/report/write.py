@@ -42,7 +42,8 @@ def write_report(
 
     ``content`` may lack any part but ``name``; the report leaves it out. Its keys: ``title``,
     ``created``, ``geoseg``, ``run`` (``fingerprint``), ``grid``, ``outputs`` (paths from the folder),
-    ``inputs`` (``id``, ``date``, ``files``, ``clear_share``), ``clear_read``, ``areas`` (as
+    ``inputs`` (``id``, ``date``, ``files``, ``clear_share``), ``clear_read``, ``labels`` (``file``,
+    ``left_out``: a list of ``reason``, ``rows``, ``row``, ``name``, ``used``), ``areas`` (as
     ``areas.ClassArea``, with ``p10_confidence`` and ``low_share``), ``nodata_pixels``, ``confidence``
     (as ``certainty.Certainty``), ``quality`` (``seam``, ``completeness``), ``gates``
     (a list: ``name``, ``judged``, ``passed``, ``why``), ``scores`` (``unseen``,
