@@ -13,12 +13,12 @@ from pathlib import Path
 from threading import Event, Thread
 
 from geoseg.config.service import ServiceConfig
-from geoseg.errors import GateError, LedgerError, OrderError
+from geoseg.errors import GateError, GeosegError, LedgerError, OrderError
 from geoseg.feedback import Progress
 from geoseg.io import configs
 from geoseg.operations.run import Record, Run
 from geoseg.operations.service.cleaning import clean_up
-from geoseg.operations.service.fetch import fetch_order
+from geoseg.operations.service.fetch import fetch_order, require_given
 from geoseg.operations.service.gates import check_gates
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import LEASE_SECONDS, Order, State
@@ -97,6 +97,8 @@ class Failure:
     passing: bool = True
     """Whether a repeat can help; a bug, or what nobody knows, may be tried again too."""
     exit_code: int = 1
+    of_place: bool = False
+    """Whether the place failed, and not the work."""
 
 
 def tell(assignment: Assignment, failure: Failure) -> State | None:
@@ -118,9 +120,21 @@ def tell(assignment: Assignment, failure: Failure) -> State | None:
 def _tell(duty: Duty, failure: Failure) -> Order:
     if failure.exit_code == GateError.exit_code:
         return duty.ledger.finish(duty.order.id, "quarantined", failure.message)
+    away = "" if failure.of_place else _away(duty.order)
+    if failure.of_place or away:
+        return duty.ledger.hold(duty.order.id, away or failure.message)
     if failure.passing:
         return duty.ledger.put_off(duty.order.id, failure.message)
     return duty.ledger.finish(duty.order.id, "failed", failure.message)
+
+
+def _away(order: Order) -> str:
+    """What of the order's input is not as it was: whatever a run says then is no word on the work."""
+    try:
+        require_given(order)
+    except GeosegError as error:
+        return str(error)
+    return ""
 
 
 def fetch(assignment: Assignment, progress: Progress) -> Record:

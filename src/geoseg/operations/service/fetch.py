@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config.service import ServiceConfig
-from geoseg.errors import ChangedInputError, OrderError
+from geoseg.errors import ChangedInputError, OutputError
 from geoseg.feedback import Progress
 from geoseg.io import files, web
 from geoseg.io.hosts import Hosts
@@ -18,17 +18,10 @@ from geoseg.operations.service.placing import FETCH
 def fetch_order(service: ServiceConfig, order: Order, progress: Progress) -> Record:
     """Fetch what is remote and not there yet; check that what was in the folder is still the same.
 
-    Raises ``ChangedInputError`` for a file that was replaced since the order was made: the next look
-    makes another order of it. ``ConfinedError`` for a host that is not allowed, ``RemoteError``.
+    Raises what ``require_given`` does, ``ConfinedError`` for a host that is not allowed,
+    ``RemoteError``.
     """
-    listed = files.read_json(order.config.parent / FETCH)
-    if listed is None:
-        raise OrderError(
-            f"{order.config.parent / FETCH}: missing or no JSON, so order {order.id} has no files; "
-            "take its folder out of the way and send it on its way again once it is made anew"
-        )
-    for entry in listed["given"]:
-        _require_same(entry, order)
+    listed = require_given(order)
     missing = [entry for entry in listed["fetch"] if not _there(entry)]
     hosts, size = _hosts(service, order.area), 0
     with progress.start("fetch", len(missing), "files") as step:
@@ -38,6 +31,25 @@ def fetch_order(service: ServiceConfig, order: Order, progress: Progress) -> Rec
             size += web.fetch(entry["href"], target, hosts, wanted)
             step.advance(note=target.parent.name)
     return {"fetched": len(missing), "there": len(listed["fetch"]) - len(missing), "bytes": size}
+
+
+def require_given(order: Order) -> dict[str, Any]:
+    """What the order's files are, if those that were given are there as they were.
+
+    Raises ``OutputError`` where the order's own folder is away, ``ChangedInputError`` for a file that
+    is away or was replaced since the order was made: in the end it is back, or the next look has
+    made another order of what is there.
+    """
+    path = order.config.parent / FETCH
+    listed: dict[str, Any] | None = files.read_json(path)
+    if listed is None or not order.config.is_file():
+        raise OutputError(
+            f"{order.config.parent}: order {order.id} needs {FETCH} and {order.config.name} there, and "
+            "they are away or damaged; bring the folder back as it was"
+        )
+    for entry in listed["given"]:
+        _require_same(entry, order)
+    return listed
 
 
 def _hosts(service: ServiceConfig, area: str) -> Hosts:
@@ -57,9 +69,10 @@ def _require_same(entry: dict[str, Any], order: Order) -> None:
         status = path.stat()
         same = (status.st_size, status.st_mtime_ns) == (entry["size"], entry["modified"])
         same = same or "1220" + files.sha256(path) == entry["checksum"]
-    except FileNotFoundError:
+    except OSError as error:
         raise ChangedInputError(
-            f"{path}: gone since order {order.id} was made; put it back, or wait for the next look"
+            f"{path}: away since order {order.id} was made ({error.strerror}); bring it back, or "
+            "another image for its slot: the next look makes another order of that"
         ) from None
     if not same:
         raise ChangedInputError(

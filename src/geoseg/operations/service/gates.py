@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.config.service import ControlConfig, GatesConfig
-from geoseg.errors import GridMismatchError, OutputError, RasterError
+from geoseg.errors import GridMismatchError, ProductError, RasterError
 from geoseg.grid import Grid
 from geoseg.io import files, geotiffs, rasters
 from geoseg.legend import NODATA
@@ -53,11 +53,11 @@ def check_gates(run: Run, gates: GatesConfig, previous: Path | None) -> tuple[Ve
     """Measure and judge the run's map; writes ``gates.json``, which the report then tells.
 
     ``previous`` is the class raster that was published last. To be called before the report step.
-    Memory is bounded by a strip of the map. Raises ``OutputError`` where there is no map,
+    Memory is bounded by a strip of the map. Raises ``ProductError`` where there is no map,
     ``LabelError`` for control points that cannot be used.
     """
     if not run.folder.class_map.is_file() or not run.recorded("predict"):
-        raise OutputError(f"{run.folder.class_map} is not there yet; predict it first")
+        raise ProductError(f"{run.folder.class_map} is not there yet; predict it first")
     with run.step("gates") as record:
         verdicts = tuple(_verdicts(run, gates, previous))
         record["run_id"] = run.recorded("stitch").get("run_id")
