@@ -16,6 +16,7 @@ from geoseg.config.service import ServiceConfig
 from geoseg.errors import GateError, GeosegError, LedgerError, OrderError
 from geoseg.feedback import Progress
 from geoseg.io import configs
+from geoseg.io.objects import Store, open_store
 from geoseg.operations.run import Record, Run
 from geoseg.operations.service.cleaning import clean_up
 from geoseg.operations.service.fetch import fetch_order, require_given
@@ -23,7 +24,7 @@ from geoseg.operations.service.gates import check_gates
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import LEASE_SECONDS, Order, State
 from geoseg.operations.service.publish import publish_map
-from geoseg.operations.service.versions import last_published, newest_sequence
+from geoseg.operations.service.versions import highest_sequence, last_published, require_known
 from geoseg.product.shelf import Placement
 
 BEAT_SECONDS = LEASE_SECONDS / 6
@@ -147,6 +148,7 @@ def judge(run: Run, assignment: Assignment) -> Record:
     """Measure and judge the run's map; the record's ``gates`` are tables for people."""
     with taken_on(assignment) as duty:
         order, service = duty.order, duty.service
+        _destination(duty)
         previous = last_published(service.publish, order.area, order.season, run.folder.work)
         verdicts = check_gates(run, service.gates_of(order.area), previous)
     return {"gates": [asdict(verdict) for verdict in verdicts]}
@@ -161,8 +163,9 @@ def publish(run: Run, assignment: Assignment) -> Record:
         order, config = duty.order, duty.service.publish
         if not order.waived:
             _require_gates(run, order)
-        newest = newest_sequence(config, order.area, order.season)
-        order = duty.ledger.begin_publishing(order.id, after=newest)
+        store = _destination(duty)
+        highest = highest_sequence(store, order.area, order.season)
+        order = duty.ledger.begin_publishing(order.id, highest, store.address)
         place = Placement(order.area, order.season, order.sequence, order.fingerprint)
         record = publish_map(run, place, config, run.progress)
         if record["published"]:
@@ -171,6 +174,14 @@ def publish(run: Run, assignment: Assignment) -> Record:
         else:
             duty.ledger.finish(order.id, "superseded", "newer versions are published by now")
         return record
+
+
+def _destination(duty: Duty) -> Store:
+    """Where the map goes. Raises ``OutputError`` where that is away."""
+    config = duty.service.publish
+    store = open_store(config.destination, config.endpoint)
+    require_known(store, duty.order.area, duty.ledger.orders(states=["published"]))
+    return store
 
 
 def _require_gates(run: Run, order: Order) -> None:

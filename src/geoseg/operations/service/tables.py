@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    DDL,
     JSON,
     Boolean,
     Column,
@@ -24,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
     update,
 )
 from sqlalchemy.schema import CreateColumn
@@ -133,7 +133,7 @@ def bring_up_to_date(connection: Connection, layout: int) -> None:
     if layout < 2:
         for name in ("faults", "destination", "released"):
             column = CreateColumn(orders.c[name]).compile(dialect=connection.dialect)
-            connection.execute(DDL(f"ALTER TABLE {orders.name} ADD COLUMN {column}"))
+            connection.execute(text(f"ALTER TABLE {orders.name} ADD COLUMN {column}"))
     connection.execute(update(schema).values(schema=SCHEMA))
 
 
