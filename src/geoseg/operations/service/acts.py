@@ -53,8 +53,12 @@ def _retry(service: ServiceConfig, ledger: Ledger, which: str, area: str | None)
         return
     states, area = _chosen(service, which, area)
     orders = ledger.orders(area)
-    sent = [ledger.retry(order.id) for order in orders if order.state in states]
-    yield from map(_sent, sent)
+    sent = [order for order in orders if order.state in states]
+    for order in sent:
+        try:
+            yield _sent(ledger.retry(order.id))
+        except OrderError as error:  # it has moved on meanwhile
+            yield f"not sent: {error}"
     left = Counter(o.state for o in orders if o.state in SENDABLE and o.state not in states)
     if left:
         told = ", ".join(f"{number} {state}" for state, number in sorted(left.items()))

@@ -20,7 +20,7 @@ from geoseg.io.objects import Store, open_store
 from geoseg.operations.run import Record, Run
 from geoseg.operations.service.cleaning import clean_up
 from geoseg.operations.service.fetch import fetch_order, require_given
-from geoseg.operations.service.gates import check_gates
+from geoseg.operations.service.gates import Release, check_gates
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import LEASE_SECONDS, Order, State
 from geoseg.operations.service.publish import publish_map
@@ -150,8 +150,17 @@ def judge(run: Run, assignment: Assignment) -> Record:
         order, service = duty.order, duty.service
         _destination(duty)
         previous = last_published(service.publish, order.area, order.season, run.folder.work)
-        verdicts = check_gates(run, service.gates_of(order.area), previous)
+        verdicts = check_gates(run, service.gates_of(order.area), previous, _release(order))
     return {"gates": [asdict(verdict) for verdict in verdicts]}
+
+
+def _release(order: Order) -> Release | None:
+    if not order.waived:
+        return None
+    when = order.released or order.changed  # a ledger of layout 1 did not keep it
+    return Release(
+        when.isoformat(timespec="seconds"), f"geoseg ledger SERVICE --release {order.id}"
+    )
 
 
 def publish(run: Run, assignment: Assignment) -> Record:

@@ -226,6 +226,7 @@ def _version(place: Placement, folder: str, package: Package | None) -> Version:
         sha256=told.sha256,
         bbox=tuple(item["bbox"]) if item.get("bbox") else None,
         period=(period[0], period[1]),
+        released=item["properties"].get("geoseg:released"),
     )
 
 
