@@ -49,7 +49,8 @@ def write_report(
     map that fails some and is published all the same), ``scores`` (``unseen``, ``training``),
     ``baselines``, ``model`` (``id``, ``card``, ``history``), ``plan``, ``seconds``, ``versions``,
     ``config``; and what only some runs have: ``polygons`` (their number),
-    ``vectors`` (a list with the areas of each class), ``parcels``, ``change``: see ``products`` for the keys that are shown.
+    ``vectors`` (a list with the areas of each class), ``parcels``, ``change``: see ``products`` for the
+    keys that are shown.
 
     ``schema``, ``summary``, ``findings`` and ``citation`` are added here. Raises ``OutputError`` where
     there is no room.
