@@ -82,6 +82,17 @@ def test_one_that_comes_back_as_another_makes_another_order(service: Path, tmp_p
     assert second.state == "started"
 
 
+def test_the_model_is_away(service: Path, tmp_path: Path) -> None:
+    shutil.move(tmp_path / "model", tmp_path / "aside")
+    mistake = Failure("model/model.json: no such model", passing=False, exit_code=2)
+    assert tell(first_run(service), mistake) == "waiting"
+    assert str(tmp_path / "model") in orders(service)[0].reason
+    shutil.move(tmp_path / "aside", tmp_path / "model")
+    time.sleep(0.05)
+    look(service, Runs(tmp_path / "runs"))
+    fetch(Assignment(service, 1, "run-1-2"), Silent())
+
+
 def test_a_mistake_while_all_images_are_there_is_one(service: Path) -> None:
     fetch(first_run(service), Silent())
     assert tell(first_run(service), MISTAKE) == "failed"

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from geoseg.config.service import ServiceConfig
-from geoseg.errors import GateError, GeosegError, LedgerError, OrderError
+from geoseg.errors import ChangedInputError, GateError, LedgerError, OrderError, OutputError
 from geoseg.feedback import Progress
 from geoseg.io import configs
 from geoseg.io.objects import Store, open_store
@@ -133,7 +133,7 @@ def _away(order: Order) -> str:
     """What of the order's input is not as it was: whatever a run says then is no word on the work."""
     try:
         require_given(order)
-    except GeosegError as error:
+    except (ChangedInputError, OutputError) as error:
         return str(error)
     return ""
 

@@ -8,8 +8,9 @@ from typing import Any
 from geoseg.config.service import ServiceConfig
 from geoseg.errors import ChangedInputError, OutputError
 from geoseg.feedback import Progress
-from geoseg.io import files, web
+from geoseg.io import configs, files, web
 from geoseg.io.hosts import Hosts
+from geoseg.model.bundle import CARD
 from geoseg.operations.run import Record
 from geoseg.operations.service.orders import Order
 from geoseg.operations.service.placing import FETCH
@@ -34,11 +35,11 @@ def fetch_order(service: ServiceConfig, order: Order, progress: Progress) -> Rec
 
 
 def require_given(order: Order) -> dict[str, Any]:
-    """What the order's files are, if those that were given are there as they were.
+    """What the order's files are, if those that were given are there as they were, and the model.
 
     Raises ``OutputError`` where the order's own folder is away, ``ChangedInputError`` for a file that
     is away or was replaced since the order was made: in the end it is back, or the next look has
-    made another order of what is there.
+    made another order of what is there. ``ConfigError`` for an order's config that is none.
     """
     path = order.config.parent / FETCH
     listed: dict[str, Any] | None = files.read_json(path)
@@ -49,6 +50,11 @@ def require_given(order: Order) -> dict[str, Any]:
         )
     for entry in listed["given"]:
         _require_same(entry, order)
+    for bundle in configs.load(order.config).model.named:
+        if not (bundle / CARD).is_file():
+            raise ChangedInputError(
+                f"{bundle / CARD}: the model of order {order.id} is away; bring its folder back"
+            )
     return listed
 
 
