@@ -99,7 +99,7 @@ def _crash(message: str) -> ChangeFlowRunState:
 
 
 def _failures(block: UUID) -> AutomationCore:
-    names = ("Failed", "Crashed", "TimedOut", "Quarantined")
+    names = ("Failed", "Crashed", "TimedOut", "Quarantined", "Held")
     return AutomationCore(
         name="geoseg: tell of failures",
         description="A POST to GEOSEG_WEBHOOK for each run that fails.",

@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Crashed
 
+from flows.orders import HELD
 from geoseg.errors import ConfigError, RemoteError
 from geoseg.operations.service.dispatch import Kind, RunState
 from geoseg.operations.service.orders import Order
@@ -72,7 +73,9 @@ class PrefectDispatcher:
                 state = client.read_flow_run(UUID(run_id)).state
             except (ObjectNotFound, ValueError):  # the latter: an id that Prefect never gave
                 return RunState("unknown")
-        return RunState(KINDS[state.type], state.message or "") if state else RunState("unknown")
+        if state is None:
+            return RunState("unknown")
+        return RunState(KINDS[state.type], state.message or "", state.name == HELD)
 
     def crash(self, run_id: str, reason: str) -> None:
         """See ``Dispatcher.crash``."""

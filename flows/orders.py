@@ -11,7 +11,10 @@ from pydantic import Field
 
 from flows.feedback import FlowProgress, publish_gates
 from flows.steps import Place, mistake, open_run, step
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, of_place
+
+HELD = "Held"
+"""Name of the state of a run that met a fault of its place: the order waits, and uses up no try."""
 
 Job = tuple[str, int, str]
 """Service file, number of the order, id of the run."""
@@ -86,15 +89,22 @@ def on_duty(job: Job, work: Callable[[], State[Any]]) -> State[Any]:
         with duty.on_duty(assignment):
             state = work()
             if not state.is_completed():
-                _tell(assignment, state)
+                failure = _failure(state)
+                duty.tell(assignment, failure)
+                return _named(state, failure.of_place)
             return state
     except GeosegError as error:  # the order has ended, is another's, or the ledger is away
-        return mistake(error)
+        return _named(mistake(error), error.of_place)
 
 
-def _tell(assignment: Any, state: State[Any]) -> None:
+def _failure(state: State[Any]) -> Any:
     from geoseg.operations.service import duty
 
     cause = state.result(raise_on_failure=False)
-    known = cause if isinstance(cause, dict) else {}
-    duty.tell(assignment, duty.Failure(state.message or "it failed", **known))
+    known = cause if isinstance(cause, dict) else {"of_place": of_place(cause)}
+    return duty.Failure(state.message or "it failed", **known)
+
+
+def _named(state: State[Any], held: bool) -> State[Any]:
+    """``Held`` tells the watcher too, where the ledger was away and could not be told."""
+    return state.model_copy(update={"name": HELD}) if held else state

@@ -89,7 +89,12 @@ def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]
 
 def mistake(error: GeosegError) -> State[Any]:
     """A failed state that says what a user can do, and what a program can."""
-    return _failed(str(error), {"exit_code": error.exit_code, "passing": error.passing})
+    return _failed(str(error), _flags(error))
+
+
+def _flags(error: GeosegError) -> dict[str, Any]:
+    """What the error says of itself, as ``duty.Failure`` takes it."""
+    return {name: getattr(error, name) for name in ("exit_code", "passing", "of_place")}
 
 
 def _failed(message: str | None, data: Any) -> State[Any]:

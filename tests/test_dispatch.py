@@ -18,11 +18,12 @@ import pytest
 from postgres import free_port
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Running
-from service_season import APRIL, MAY, image, load, service_file
+from prefect.states import Cancelled, Failed, Running
+from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 from flows.dispatch import PrefectDispatcher
 from geoseg.errors import ConfigError, RemoteError
+from geoseg.operations.service.dispatch import RunState
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import Order
 
@@ -104,10 +105,41 @@ def test_where_a_run_stands(prefect: Any, order: Order) -> None:
     runs.crash(run, "no longer says that it is alive")
     assert runs.state(run).kind == "crashed"
     assert runs.state(run).message == "no longer says that it is alive"
+    assert not runs.state(run).held
+    prefect.set_flow_run_state(run, Failed(message="no space", name="Held"), force=True)
+    assert runs.state(run) == RunState("failed", "no space", held=True)
     prefect.set_flow_run_state(run, Cancelled(), force=True)
     assert runs.state(run).kind == "cancelled"
     assert runs.state(str(uuid4())).kind == "unknown"
     assert runs.state("no id of Prefect").kind == "unknown"
+
+
+def test_a_run_that_meets_a_fault_of_its_place_is_held(prefect: Any, tmp_path: Path) -> None:
+    """A real run of the flow, whose image has gone; its order waits, and no try is used up."""
+    from flows.crop_map import crop_map
+
+    service = service_file(tmp_path, {"north": {}}, retry={"tries": 1})
+    for day in (APRIL, MAY):
+        image(tmp_path / "drop" / "north" / f"{day}.tif")
+    time.sleep(0.02)
+    look(service, Runs(tmp_path / "runs"))
+    gone = tmp_path / "drop" / "north" / f"{MAY}.tif"
+    gone.unlink()
+    with Ledger.open(load(service)) as ledger:
+        made = ledger.order(1)
+        waiting = ledger.lost(ledger.order(1), "not begun", held=True)
+        assert waiting is not None
+        ledger.again(waiting)
+        state: Any = crop_map(
+            str(made.config), str(made.output), "", str(service), 1, return_state=True
+        )
+        order = ledger.order(1)
+    assert (state.type.value, state.name) == ("FAILED", "Held")
+    assert str(gone) in state.message
+    assert (order.state, order.tries, order.faults) == ("waiting", 0, 2)
+    assert order.reason == state.message
+    asked = PrefectDispatcher("crop-map/area", "s").state(order.run_id)
+    assert (asked.kind, asked.held) == ("failed", True)
 
 
 def test_a_deployment_that_is_not_there(prefect: Any, order: Order) -> None:

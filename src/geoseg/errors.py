@@ -7,7 +7,15 @@ keeps its traceback.
 
 from __future__ import annotations
 
+import errno
+
 from geoseg.redaction import redact
+
+_OF_PLACE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE,
+    errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT,
+}  # fmt: skip
+"""How the system says that a disk or a server is full, closed or away."""
 
 
 class GeosegError(Exception):
@@ -17,6 +25,9 @@ class GeosegError(Exception):
     passing: bool = False
     """Whether the same command may succeed later with nothing mended in the config: disks are freed
     and servers come back, but no wait corrects a key. What runs unattended tries again on this alone."""
+    of_place: bool = False
+    """Whether the place fails, not the work: its disk, a folder, a server, an image that is away. What
+    runs unattended waits until that is mended, and it uses up no tries."""
 
     def __str__(self) -> str:
         """The message without secrets: it ends in logs, on pages and in mails."""
@@ -38,6 +49,8 @@ class RasterError(GeosegError):
 
 class ChangedInputError(GeosegError):
     """An input file went away or was replaced while a run was under way."""
+
+    of_place = True
 
 
 class GridMismatchError(GeosegError):
@@ -72,12 +85,28 @@ class OutputError(GeosegError):
     """A result cannot be written: no space, no permission, or the place is taken."""
 
     passing = True
+    of_place = True
+
+
+class ProductError(OutputError):
+    """A run's own product or record is not there, or not as the run described it: its step has not
+    run, or somebody changed it."""
+
+    of_place = False
+
+
+class ClosedError(ConfigError):
+    """A bucket is not there, or not open to these credentials."""
+
+    passing = True
+    of_place = True
 
 
 class BusyError(GeosegError):
     """Another run works in that folder at this moment."""
 
     passing = True
+    of_place = True
 
 
 class ClusterError(GeosegError):
@@ -86,16 +115,24 @@ class ClusterError(GeosegError):
     passing = True
 
 
+class NoClusterError(ClusterError):
+    """No scheduler answers, or no worker comes: nothing has been begun that could have ended them."""
+
+    of_place = True
+
+
 class RemoteError(GeosegError):
     """A server or an object store does not answer, or does not send the whole file."""
 
     passing = True
+    of_place = True
 
 
 class LedgerError(GeosegError):
     """The database of sightings and orders does not answer."""
 
     passing = True
+    of_place = True
 
 
 class OrderError(GeosegError):
@@ -113,3 +150,10 @@ class GateError(GeosegError):
     """A finished map does not pass its checks: it is kept apart, and not published."""
 
     exit_code = 4
+
+
+def of_place(error: object) -> bool:
+    """Whether an error is the place's, see ``GeosegError.of_place``; also one of the system's own."""
+    if isinstance(error, OSError):
+        return error.errno in _OF_PLACE
+    return isinstance(error, GeosegError) and error.of_place

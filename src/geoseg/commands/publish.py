@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
         "--gates gates.yaml --keep 3`"
     )(publish)
     app.command(
-        epilog="Examples: `geoseg versions published`, `geoseg versions s3://maps/crops demo --verify`"
+        epilog="Examples: `geoseg versions published`, `geoseg versions s3://maps/crops demo --verify`, "
+        "`geoseg versions published --verify --service configs/service.yaml`"
     )(versions)
 
 
@@ -66,14 +67,17 @@ def versions(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every file and compare its checksum.")
     ] = False,
+    service: Annotated[
+        Path | None,
+        typer.Option(help="A service file: are the maps there that its ledger has published?"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     endpoint: Endpoint = None,
 ) -> None:
-    """List what is published, the newest first; exit code 2 where a file is damaged."""
-    from geoseg.io.objects import open_store  # noqa: PLC0415
-    from geoseg.operations.service.versions import table  # noqa: PLC0415
+    """List what is published, the newest first; exit code 2 where something is lost or damaged."""
+    from geoseg.operations.service import versions as found  # noqa: PLC0415
 
-    rows = table(open_store(destination, endpoint), area, verify, Console())
+    rows, lost = found.survey(destination, endpoint, area, verify, service, Console())
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
@@ -84,10 +88,12 @@ def versions(
             typer.echo(
                 f"{'  '.join(names)}  {row['published'][:19]}Z  {kind:<6}  {row['item']}".rstrip()
             )
-    damaged = [f"  {file}: {trouble}" for row in rows for file, trouble in row["damaged"].items()]
-    if damaged:
+    for row in rows:
+        lost |= row["damaged"]
+    if lost:
         raise OutputError(
-            f"{len(damaged)} published file(s) are not as their checksums say:\n"
-            + "\n".join(damaged)
-            + "\nPublish these maps again under a new sequence, or restore the files."
+            f"{destination}: {len(lost)} thing(s) that were published are lost or damaged:\n"
+            + "\n".join(f"  {what}: {trouble}" for what, trouble in lost.items())
+            + "\nRestore them from a backup; a map whose order a service still has the results of: "
+            "geoseg ledger SERVICE --republish ID"
         )

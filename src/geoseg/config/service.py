@@ -196,6 +196,7 @@ class RetryConfig(Section):
     """What happens to a run that failed and may succeed another time."""
 
     tries: Annotated[int, Field(ge=1)] = 4
+    """Of the work; faults of the place (a full disk, a server or an image that is away) use up none."""
     first_minutes: Annotated[float, Field(gt=0)] = 1
     """Wait before the second try; each further wait is twice as long."""
     longest_minutes: Annotated[float, Field(gt=0)] = 60

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import ClusterError, ConfigError
+from geoseg.errors import ConfigError, NoClusterError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -54,7 +54,7 @@ def await_worker(
     try:
         client.wait_for_workers(1, timeout=seconds)
     except TimeoutError:
-        raise ClusterError(
+        raise NoClusterError(
             f"cluster: the scheduler at {place} has had no worker for {seconds} s; {remedy}"
         ) from None
     deadline = time.monotonic() + RESOURCE_SECONDS

@@ -13,7 +13,7 @@ from geoseg.config.cluster import address_problem
 from geoseg.engine import local, named
 from geoseg.engine.capacity import ABSENT_SECONDS, await_worker
 from geoseg.engine.tls import of_environment, refusal, security
-from geoseg.errors import ClusterError, ConfigError
+from geoseg.errors import ConfigError, NoClusterError
 from geoseg.io.confine import require_cluster
 from geoseg.redaction import hide
 
@@ -178,7 +178,7 @@ def _client_at(address: str, settings: ClusterSettings) -> Client:
                 f"({reason}); it must speak TLS ('dask scheduler --protocol tls'), and both sides "
                 "need certificates of the authority in 'ca_file'"
             ) from None
-        raise ClusterError(
+        raise NoClusterError(
             f"cluster.address: no Dask scheduler answers at {address} ({error}); start one with "
             "'dask scheduler', give 'cluster.tls' where it wants certificates, or leave the key "
             "out to use this machine"

@@ -12,7 +12,7 @@ from geoseg import __version__
 from geoseg.config import ImageryConfig
 from geoseg.config.products import Layer, band_count, band_slices
 from geoseg.engine.ensemble import EnsembleSpec
-from geoseg.errors import ChangedInputError, OutputError
+from geoseg.errors import ChangedInputError, OutputError, ProductError
 from geoseg.imagery.scenes import Scene, select
 from geoseg.io import confine, files, versions
 from geoseg.model.context import Precision
@@ -141,7 +141,7 @@ def open_job(file: Path) -> tuple[Job, tuple[Scene, ...]]:
     try:
         job = Job.model_validate(content)
     except ValidationError:
-        raise OutputError(
+        raise ProductError(
             f"{file} was written by another version of geoseg; run predict again"
         ) from None
     confine.keep_to(job.roots)

@@ -23,6 +23,17 @@ _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool"
 
 _Kind = TypeVar("_Kind", bound=Section)
 
+KINDS: Mapping[type[Section], str] = {
+    RunConfig: "a run config", ServiceConfig: "a service file", GatesConfig: "a file of gates",
+}  # fmt: skip
+"""The kinds of files, in words."""
+
+EXAMPLES: Mapping[type[Section], str] = {
+    RunConfig: ", with imagery and the like, such as configs/demo.yaml",
+    ServiceConfig: ", with work, publish and areas, such as configs/service.yaml",
+    GatesConfig: ", with completeness, mapped, seam, agreement or control",
+}
+
 
 class _LegendFile(Section):
     legend: tuple[ClassEntry, ...]
@@ -76,8 +87,21 @@ def _checked(kind: type[_Kind], content: Mapping[str, Any], base: Path, source: 
     try:
         return kind.model_validate(content, context={"base": base})
     except ValidationError as error:
+        _require_kind(kind, content, source)
         lines = [_line(problem, kind) for problem in _merged(error)]
         raise ConfigError(f"{source}: " + "\n  ".join(lines)) from None
+
+
+def _require_kind(kind: type[Section], content: Mapping[str, Any], source: str) -> None:
+    """Raise ``ConfigError`` for a file that is another kind of file: a key at a time would mislead."""
+    known = {each: len(content.keys() & _fields(each).keys()) for each in KINDS}
+    meant = max(known, key=lambda each: known[each])
+    if known[meant] > known[kind]:
+        shown = ", ".join(sorted(content.keys() & _fields(meant).keys())[:3])
+        raise ConfigError(
+            f"{source} is {KINDS[meant]} (it has {shown}), and {KINDS[kind]} is wanted here; "
+            f"name one{EXAMPLES[kind]}"
+        )
 
 
 def _with_legend(content: Mapping[str, Any], base: Path) -> Mapping[str, Any]:

@@ -35,8 +35,8 @@ class Sum:
 
 
 class Store(ABC):
-    """A place for files. What cannot be done raises ``OutputError`` (a folder; a bucket that the
-    credentials do not open) or ``RemoteError`` (a service that does not answer)."""
+    """A place for files. What cannot be done raises ``OutputError`` (a folder), ``ClosedError`` (a
+    bucket that the credentials do not open) or ``RemoteError`` (a service that does not answer)."""
 
     address: str
     """As people write it, without a slash at the end."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from geoseg.errors import ConfigError, OutputError, RemoteError
+from geoseg.errors import ClosedError, ConfigError, OutputError, RemoteError
 from geoseg.io import files
 from geoseg.io.objects import Store, Sum, Text, check_key
 from geoseg.io.stored_folders import changed
@@ -47,17 +47,21 @@ _SHA = "sha256"
 _CHUNK = 1 << 20
 _GONE = {"404", "NoSuchKey", "NotFound"}
 _OTHER_STATE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-_MISTAKES = {
+_CLOSED = {
     "AccessDenied": "these credentials may not do that; allow them to list, read, write and delete",
     "AllAccessDisabled": "the bucket is closed",
     "InvalidAccessKeyId": "the service does not know these credentials",
     "SignatureDoesNotMatch": "the secret key is not that of the access key",
     "NoSuchBucket": "there is no such bucket; make it, or correct the destination",
-    "InvalidBucketName": "no bucket can have that name",
     "403": "these credentials may not do that",
+}
+"""What is mended at the service, or in the environment: then the same command succeeds."""
+
+_MISTAKES = {
+    "InvalidBucketName": "no bucket can have that name",
     "PermanentRedirect": "the bucket lies in another region; set AWS_REGION",
 }
-"""What no repeat can help, and what may."""
+"""What no repeat can help."""
 
 
 class BucketStore(Store):
@@ -200,7 +204,7 @@ class BucketStore(Store):
         try:
             yield
         except (NoCredentialsError, PartialCredentialsError) as error:
-            raise ConfigError(
+            raise ClosedError(
                 f"{where}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             ) from None
         except (ClientError, BotoCoreError, boto3.exceptions.Boto3Error) as error:
@@ -239,7 +243,10 @@ def _code(error: Exception) -> str:
 
 
 def _error(where: str, error: Exception) -> ConfigError | OutputError | RemoteError:
-    code = _code(error) or next((c for c in _MISTAKES if f"({c})" in str(error)), "")
+    known = _CLOSED | _MISTAKES
+    code = _code(error) or next((c for c in known if f"({c})" in str(error)), "")
+    if code in _CLOSED:
+        return ClosedError(f"{where}: {code}: {_CLOSED[code]}")
     if code in _MISTAKES:
         return ConfigError(f"{where}: {code}: {_MISTAKES[code]}")
     if code in _GONE:

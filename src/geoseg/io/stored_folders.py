@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geoseg.errors import BusyError, OutputError
+from geoseg.errors import BusyError, OutputError, ProductError
 from geoseg.io import confine, files
 from geoseg.io.objects import Store, Sum, Text, check_key
 
@@ -44,7 +44,9 @@ class FolderStore(Store):
     def holds(self, key: str, known: Sum) -> bool:
         """Reads the file."""
         path = self.path(key)
-        return path.is_file() and path.stat().st_size == known.size and self.sum(key) == known
+        with _told(path):
+            same_size = path.is_file() and path.stat().st_size == known.size
+        return same_size and self.sum(key) == known
 
     def sum(self, key: str) -> Sum | None:
         """Of the file."""
@@ -76,9 +78,9 @@ class FolderStore(Store):
     def folders(self, key: str) -> list[str]:
         """Of the folder, as it is."""
         path = self.path(key)
-        if not path.is_dir():
-            return []
-        return sorted(p.name for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
+        with _told(path):
+            inside = list(path.iterdir()) if path.is_dir() else []
+            return sorted(p.name for p in inside if p.is_dir() and p.name[0] != ".")
 
     def delete(self, key: str) -> None:
         """Files first, then what they leave empty, up to the root."""
@@ -123,9 +125,9 @@ class FolderStore(Store):
             os.close(handle)
 
 
-def changed(source: Path, found: Sum, known: Sum) -> OutputError:
+def changed(source: Path, found: Sum, known: Sum) -> ProductError:
     """A product is not what its description says."""
-    return OutputError(
+    return ProductError(
         f"{source}: {found.size} bytes with SHA-256 {found.sha256[:12]}..., but the STAC item says "
         f"{known.size} bytes with {known.sha256[:12]}...; the file changed after the run described it. "
         "Run the same command again with the config: it describes the products anew."

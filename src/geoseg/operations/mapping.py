@@ -17,7 +17,7 @@ from geoseg.engine.job import Job, open_job
 from geoseg.engine.machine import memory_limit
 from geoseg.engine.planning import Planned, Request, plan_job
 from geoseg.engine.predict import Outcome, predict
-from geoseg.errors import BlockError, EmptySelectionError, OutputError
+from geoseg.errors import BlockError, EmptySelectionError, ProductError
 from geoseg.io import files
 from geoseg.operations.run import Record, Run
 from geoseg.product.raster import Making, mosaic
@@ -100,10 +100,10 @@ def _recorded(planned: Planned, outcome: Outcome) -> Record:
 
 
 def predicted_job(run: Run) -> Job:
-    """The job that the predict step left; ``OutputError`` where it has not run."""
+    """The job that the predict step left; ``ProductError`` where it has not run."""
     file = run.recorded("predict").get("job")
     if not file:
-        raise OutputError(f"{run.folder.work}: nothing is predicted there yet; run predict first")
+        raise ProductError(f"{run.folder.work}: nothing is predicted there yet; run predict first")
     return open_job(Path(file))[0]
 
 

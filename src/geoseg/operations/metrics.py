@@ -6,7 +6,7 @@ A further source of metrics is one more ``Collector`` in ``collectors``.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,17 @@ BLOCKS = {
 
 
 class RunCollector(Collector):
-    """The runs below some folders, as they are when asked."""
+    """The runs below some folders, as they are when asked, but those of superseded orders."""
 
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        self._folders = folders
+    def __init__(
+        self, folders: tuple[Path, ...], overtaken: Callable[[], Collection[Path]] = tuple
+    ) -> None:
+        self._folders, self._overtaken = folders, overtaken
 
     def collect(self) -> Iterable[Metric]:
         """See ``prometheus_client``: called at each scrape."""
-        runs = list(find(self._folders))
+        left_out = {folder.resolve() for folder in self._overtaken()}
+        runs = [run for run in find(self._folders) if run.folder.resolve() not in left_out]
         yield GaugeMetricFamily("geoseg_runs", "Runs found.", value=len(runs))
         yield _states(runs)
         yield from _blocks(runs)
@@ -51,12 +54,13 @@ class RunCollector(Collector):
 
 def collectors(folders: tuple[Path, ...], services: tuple[Path, ...]) -> list[Collector]:
     """Everything that the page shows. Raises ``ConfigError`` for a service file that is wrong."""
-    runs = [RunCollector(folders)] if folders else []
     if not services:
-        return [*runs]
-    from geoseg.operations.service.metrics import LedgerCollector  # noqa: PLC0415
+        return [RunCollector(folders)] if folders else []
+    from geoseg.operations.service.metrics import LedgerCollector, overtaken  # noqa: PLC0415
 
-    return [*runs, *(LedgerCollector(configs.load_service(path)) for path in services)]
+    known = [configs.load_service(path) for path in services]
+    runs = RunCollector(folders, lambda: {path for one in known for path in overtaken(one)})
+    return [*([runs] if folders else []), *map(LedgerCollector, known)]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from geoseg import __version__
 from geoseg.model.bundle import CARD, WEIGHTS, ModelCard, load_card
-from geoseg.operations.quality import recorded_gates
+from geoseg.operations.quality import recorded_gates, recorded_release
 from geoseg.operations.run import Record, Run
 from geoseg.product.stac import Description, Network, Product, write_item
 
@@ -104,6 +104,7 @@ def _description(run: Run) -> Description:
         software={"geoseg": __version__, "torch": version("torch")},
         inputs=[path for scene in run.scenes for path in scene.files],
         network=_network(card),
+        released=recorded_release(run),
     )
 
 

@@ -49,11 +49,20 @@ def completeness(predicted: Record, pixels_mapped: int) -> Completeness:
 
 def recorded_gates(run: Run) -> list[Record]:
     """What the quality gates said of the run's map; empty where they were not asked about this one."""
-    record = run.recorded("gates")
-    if record.get("run_id") != run.recorded("stitch").get("run_id"):
-        return []
-    found: list[Record] = record.get("gates") or []
+    found: list[Record] = _of_gates(run).get("gates") or []
     return found
+
+
+def recorded_release(run: Run) -> Record | None:
+    """Where the map goes out though gates fail: ``gates``, their names; ``at``, when an operator said
+    so, and ``by``, with which command."""
+    found: Record | None = _of_gates(run).get("released")
+    return found
+
+
+def _of_gates(run: Run) -> Record:
+    record = run.recorded("gates")
+    return record if record.get("run_id") == run.recorded("stitch").get("run_id") else {}
 
 
 def map_quality(run: Run, pixels_mapped: int) -> Record:

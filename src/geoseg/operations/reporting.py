@@ -15,7 +15,7 @@ from geoseg.imagery.clear import Clear, clear_shares
 from geoseg.io import files
 from geoseg.model.bundle import identify, load_card
 from geoseg.operations.preview import headline
-from geoseg.operations.quality import map_quality, recorded_gates
+from geoseg.operations.quality import map_quality, recorded_gates, recorded_release
 from geoseg.operations.run import Record, Run
 from geoseg.product.areas import area_table
 from geoseg.product.certainty import Certainty, certainty
@@ -98,6 +98,7 @@ def _content(run: Run, found: Record, sure: Certainty) -> Record:
         "confidence": asdict(sure),
         "quality": found["quality"],
         "gates": recorded_gates(run),
+        "released": recorded_release(run),
         "polygons": vectors.get("polygons"),
         "vectors": vectors.get("classes") or [],
         "parcels": run.recorded("parcels").get("parcels"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from geoseg import __version__
 from geoseg.config import VectorsConfig
 from geoseg.engine.seam import measure_seam
-from geoseg.errors import OutputError
+from geoseg.errors import ProductError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels, open_labels
 from geoseg.io import files, rasters, versions
@@ -141,7 +141,7 @@ def evaluate_map(run: Run) -> Record:
     The record has ``unseen`` and ``random_forest``, each only where the config gives what it needs.
     """
     if not run.folder.class_map.is_file():
-        raise OutputError(f"{run.folder.class_map} is not there yet; predict it first")
+        raise ProductError(f"{run.folder.class_map} is not there yet; predict it first")
     with run.step("evaluate") as record:
         labels = _labels(run) if run.config.labels else None
         split = _split(run, labels) if labels else None

@@ -72,6 +72,9 @@ class Version:
     bbox: tuple[float, ...] | None
     period: tuple[str, str]
     """First and last moment of its images."""
+    released: Mapping[str, Any] | None = None
+    """Of a map that fails gates: which (``gates``), and when (``at``) and by which command (``by``)
+    it was released all the same."""
 
     @property
     def key(self) -> str:
@@ -229,6 +232,7 @@ def _item_link(rel: str, shelf: Shelf, version: Version) -> dict[str, Any]:
         "geoseg:published": version.published,
         "geoseg:bbox": version.bbox and list(version.bbox),
         "geoseg:period": list(version.period),
+        **({"geoseg:released": dict(version.released)} if version.released else {}),
     }
 
 
@@ -246,6 +250,7 @@ def _version(link: Mapping[str, Any]) -> Version:
         sha256=link["file:checksum"].removeprefix("1220"),
         bbox=bbox and tuple(bbox),
         period=(period[0], period[1]),
+        released=link.get("geoseg:released"),
     )
 
 

@@ -89,6 +89,8 @@ class Description:
     """Program to version."""
     inputs: Sequence[Path]
     network: Network
+    released: Mapping[str, Any] | None = None
+    """Of a map that fails gates and goes out all the same: ``gates``, ``at``, ``by``."""
 
 
 def write_item(path: Path, said: Description, products: Sequence[Product]) -> None:
@@ -153,6 +155,7 @@ def _origin(said: Description) -> dict[str, Any]:
             f"run {said.run_id}"
         ),
         "geoseg:run": said.run_id,
+        **({"geoseg:released": dict(said.released)} if said.released else {}),
         "mlm:name": network.name,
         "mlm:architecture": network.architecture,
         "mlm:framework": "PyTorch",

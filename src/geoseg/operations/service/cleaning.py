@@ -1,7 +1,7 @@
 """What runs have left in the service's work folder, once a newer map of the area is published.
 
 Without it every map would leave its blocks and its products for good. Maps that were quarantined, and
-orders that failed, stay: somebody may want to look.
+orders that failed, stay, also once they are superseded: somebody may want to look.
 """
 
 from __future__ import annotations
@@ -26,12 +26,19 @@ def clean_up(service: ServiceConfig, ledger: Ledger, newest: Order) -> int:
     A folder in which a run still works is left for the next time.
     """
     same = [order for order in ledger.orders(newest.area) if order.season == newest.season]
-    old = [order for order in same if order.state in DONE and order.id < newest.id]
+    done = [order for order in same if order.state in DONE and order.id < newest.id]
+    old = [order for order in done if not _to_be_looked_at(ledger, order)]
     removed = sum(_remove(service, order) for order in old)
     for blocks in newest.output.glob("work/blocks-*"):
         shutil.rmtree(blocks, ignore_errors=True)
     kept = [order for order in same if order not in old]
     return removed + sum(map(_delete, _unused(service, newest, kept)))
+
+
+def _to_be_looked_at(ledger: Ledger, order: Order) -> bool:
+    """Whether it was superseded only after it had ended badly."""
+    told = [what.partition(":")[0] for _, what in ledger.history(order.id)]
+    return order.state == "superseded" and not {"failed", "quarantined"}.isdisjoint(told)
 
 
 def _remove(service: ServiceConfig, order: Order) -> bool:

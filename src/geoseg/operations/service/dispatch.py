@@ -19,6 +19,8 @@ class RunState:
 
     kind: Kind
     message: str = ""
+    held: bool = False
+    """Whether it ended for a fault of its place."""
 
 
 class Dispatcher(Protocol):

@@ -13,17 +13,18 @@ from pathlib import Path
 from threading import Event, Thread
 
 from geoseg.config.service import ServiceConfig
-from geoseg.errors import GateError, LedgerError, OrderError
+from geoseg.errors import ChangedInputError, GateError, LedgerError, OrderError, OutputError
 from geoseg.feedback import Progress
 from geoseg.io import configs
+from geoseg.io.objects import Store, open_store
 from geoseg.operations.run import Record, Run
 from geoseg.operations.service.cleaning import clean_up
-from geoseg.operations.service.fetch import fetch_order
-from geoseg.operations.service.gates import check_gates
+from geoseg.operations.service.fetch import fetch_order, require_given
+from geoseg.operations.service.gates import Release, check_gates
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import LEASE_SECONDS, Order, State
 from geoseg.operations.service.publish import publish_map
-from geoseg.operations.service.versions import last_published, newest_sequence
+from geoseg.operations.service.versions import highest_sequence, last_published, require_known
 from geoseg.product.shelf import Placement
 
 BEAT_SECONDS = LEASE_SECONDS / 6
@@ -97,6 +98,8 @@ class Failure:
     passing: bool = True
     """Whether a repeat can help; a bug, or what nobody knows, may be tried again too."""
     exit_code: int = 1
+    of_place: bool = False
+    """Whether the place failed, and not the work."""
 
 
 def tell(assignment: Assignment, failure: Failure) -> State | None:
@@ -118,9 +121,21 @@ def tell(assignment: Assignment, failure: Failure) -> State | None:
 def _tell(duty: Duty, failure: Failure) -> Order:
     if failure.exit_code == GateError.exit_code:
         return duty.ledger.finish(duty.order.id, "quarantined", failure.message)
+    away = "" if failure.of_place else _away(duty.order)
+    if failure.of_place or away:
+        return duty.ledger.hold(duty.order.id, away or failure.message)
     if failure.passing:
         return duty.ledger.put_off(duty.order.id, failure.message)
     return duty.ledger.finish(duty.order.id, "failed", failure.message)
+
+
+def _away(order: Order) -> str:
+    """What of the order's input is not as it was: whatever a run says then is no word on the work."""
+    try:
+        require_given(order)
+    except (ChangedInputError, OutputError) as error:
+        return str(error)
+    return ""
 
 
 def fetch(assignment: Assignment, progress: Progress) -> Record:
@@ -133,9 +148,19 @@ def judge(run: Run, assignment: Assignment) -> Record:
     """Measure and judge the run's map; the record's ``gates`` are tables for people."""
     with taken_on(assignment) as duty:
         order, service = duty.order, duty.service
+        _destination(duty)
         previous = last_published(service.publish, order.area, order.season, run.folder.work)
-        verdicts = check_gates(run, service.gates_of(order.area), previous)
+        verdicts = check_gates(run, service.gates_of(order.area), previous, _release(order))
     return {"gates": [asdict(verdict) for verdict in verdicts]}
+
+
+def _release(order: Order) -> Release | None:
+    if not order.waived:
+        return None
+    when = order.released or order.changed  # a ledger of layout 1 did not keep it
+    return Release(
+        when.isoformat(timespec="seconds"), f"geoseg ledger SERVICE --release {order.id}"
+    )
 
 
 def publish(run: Run, assignment: Assignment) -> Record:
@@ -147,8 +172,9 @@ def publish(run: Run, assignment: Assignment) -> Record:
         order, config = duty.order, duty.service.publish
         if not order.waived:
             _require_gates(run, order)
-        newest = newest_sequence(config, order.area, order.season)
-        order = duty.ledger.begin_publishing(order.id, after=newest)
+        store = _destination(duty)
+        highest = highest_sequence(store, order.area, order.season)
+        order = duty.ledger.begin_publishing(order.id, highest, store.address)
         place = Placement(order.area, order.season, order.sequence, order.fingerprint)
         record = publish_map(run, place, config, run.progress)
         if record["published"]:
@@ -157,6 +183,14 @@ def publish(run: Run, assignment: Assignment) -> Record:
         else:
             duty.ledger.finish(order.id, "superseded", "newer versions are published by now")
         return record
+
+
+def _destination(duty: Duty) -> Store:
+    """Where the map goes. Raises ``OutputError`` where that is away."""
+    config = duty.service.publish
+    store = open_store(config.destination, config.endpoint)
+    require_known(store, duty.order.area, duty.ledger.orders(states=["published"]))
+    return store
 
 
 def _require_gates(run: Run, order: Order) -> None:

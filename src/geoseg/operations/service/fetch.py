@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config.service import ServiceConfig
-from geoseg.errors import ChangedInputError, OrderError
+from geoseg.errors import ChangedInputError, OutputError
 from geoseg.feedback import Progress
 from geoseg.imagery.catalogs.folder import checksum, found_file
-from geoseg.io import files, web
+from geoseg.io import configs, files, web
 from geoseg.io.hosts import Hosts
+from geoseg.model.bundle import CARD
 from geoseg.operations.run import Record
 from geoseg.operations.service.orders import Order
 from geoseg.operations.service.placing import FETCH
@@ -19,17 +20,10 @@ from geoseg.operations.service.placing import FETCH
 def fetch_order(service: ServiceConfig, order: Order, progress: Progress) -> Record:
     """Fetch what is remote and not there yet; check that what was in the folder is still the same.
 
-    Raises ``ChangedInputError`` for a file that was replaced since the order was made: the next look
-    makes another order of it. ``ConfinedError`` for a host that is not allowed, ``RemoteError``.
+    Raises what ``require_given`` does, ``ConfinedError`` for a host that is not allowed,
+    ``RemoteError``.
     """
-    listed = files.read_json(order.config.parent / FETCH)
-    if listed is None:
-        raise OrderError(
-            f"{order.config.parent / FETCH}: missing or no JSON, so order {order.id} has no files; "
-            "take its folder out of the way and send it on its way again once it is made anew"
-        )
-    for entry in listed["given"]:
-        _require_same(entry, order)
+    listed = require_given(order)
     missing = [entry for entry in listed["fetch"] if not _there(entry)]
     hosts, size = _hosts(service, order.area), 0
     with progress.start("fetch", len(missing), "files") as step:
@@ -39,6 +33,30 @@ def fetch_order(service: ServiceConfig, order: Order, progress: Progress) -> Rec
             size += web.fetch(entry["href"], target, hosts, wanted)
             step.advance(note=target.parent.name)
     return {"fetched": len(missing), "there": len(listed["fetch"]) - len(missing), "bytes": size}
+
+
+def require_given(order: Order) -> dict[str, Any]:
+    """What the order's files are, if those that were given are there as they were, and the model.
+
+    Raises ``OutputError`` where the order's own folder is away, ``ChangedInputError`` for a file that
+    is away or was replaced since the order was made: in the end it is back, or the next look has
+    made another order of what is there. ``ConfigError`` for an order's config that is none.
+    """
+    path = order.config.parent / FETCH
+    listed: dict[str, Any] | None = files.read_json(path)
+    if listed is None or not order.config.is_file():
+        raise OutputError(
+            f"{order.config.parent}: order {order.id} needs {FETCH} and {order.config.name} there, and "
+            "they are away or damaged; bring the folder back as it was"
+        )
+    for entry in listed["given"]:
+        _require_same(entry, order)
+    for bundle in configs.load(order.config).model.named:
+        if not (bundle / CARD).is_file():
+            raise ChangedInputError(
+                f"{bundle / CARD}: the model of order {order.id} is away; bring its folder back"
+            )
+    return listed
 
 
 def _hosts(service: ServiceConfig, area: str) -> Hosts:
@@ -58,9 +76,10 @@ def _require_same(entry: dict[str, Any], order: Order) -> None:
         same = (
             found_file("", path).state == entry.get("state") or checksum(path) == entry["checksum"]
         )
-    except FileNotFoundError:
+    except OSError as error:
         raise ChangedInputError(
-            f"{path}: gone since order {order.id} was made; put it back, or wait for the next look"
+            f"{path}: away since order {order.id} was made ({error.strerror}); bring it back, or "
+            "another image for its slot: the next look makes another order of that"
         ) from None
     if not same:
         raise ChangedInputError(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.config.service import ControlConfig, GatesConfig
-from geoseg.errors import GridMismatchError, OutputError, RasterError
+from geoseg.errors import GridMismatchError, ProductError, RasterError
 from geoseg.grid import Grid
 from geoseg.io import files, geotiffs, rasters
 from geoseg.legend import NODATA
@@ -49,20 +49,34 @@ class Verdict:
         return self.value is not None and self.limit is not None
 
 
-def check_gates(run: Run, gates: GatesConfig, previous: Path | None) -> tuple[Verdict, ...]:
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An operator's word that a map goes out though it fails."""
+
+    at: str
+    """When, UTC."""
+    by: str
+    """The command."""
+
+
+def check_gates(
+    run: Run, gates: GatesConfig, previous: Path | None, release: Release | None = None
+) -> tuple[Verdict, ...]:
     """Measure and judge the run's map; writes ``gates.json``, which the report then tells.
 
-    ``previous`` is the class raster that was published last. To be called before the report step.
-    Memory is bounded by a strip of the map. Raises ``OutputError`` where there is no map,
-    ``LabelError`` for control points that cannot be used.
+    ``previous`` is the class raster that was published last; ``release`` is told where a gate fails.
+    To be called before the report step. Memory is bounded by a strip of the map. Raises
+    ``ProductError`` where there is no map, ``LabelError`` for control points that cannot be used.
     """
     if not run.folder.class_map.is_file() or not run.recorded("predict"):
-        raise OutputError(f"{run.folder.class_map} is not there yet; predict it first")
+        raise ProductError(f"{run.folder.class_map} is not there yet; predict it first")
     with run.step("gates") as record:
         verdicts = tuple(_verdicts(run, gates, previous))
         record["run_id"] = run.recorded("stitch").get("run_id")
         record["gates"] = [{**asdict(v), "judged": v.judged} for v in verdicts]
-        passed = all(verdict.passed for verdict in verdicts)
+        failed = [verdict.name for verdict in verdicts if not verdict.passed]
+        passed = not failed
+        record["released"] = {"gates": failed, **asdict(release)} if release and failed else None
         told = {"schema": SCHEMA, "passed": passed, **record}
         files.write_json(run.folder.gates, told)
     return verdicts

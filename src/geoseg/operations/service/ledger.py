@@ -12,15 +12,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from geoseg.config.service import RetryConfig, ServiceConfig
 from geoseg.errors import ConfigError
 from geoseg.io.database import Database, Moment
 from geoseg.operations.service import transitions
-from geoseg.operations.service.orders import Order, Selection, State
+from geoseg.operations.service.orders import SENDABLE, Order, Selection, State
 from geoseg.operations.service.seen import Seen
-from geoseg.operations.service.tables import METADATA, SCHEMA, events, orders, schema, to_order
+from geoseg.operations.service.tables import (
+    METADATA,
+    SCHEMA,
+    bring_up_to_date,
+    events,
+    orders,
+    schema,
+    to_order,
+)
 
 _Made = TypeVar("_Made")
 
@@ -134,7 +142,7 @@ class Ledger(Seen):
         run_id, moment = self._run(order_id), self._database.moment
         return self._database.write(lambda c: transitions.beat(c, order_id, run_id, moment(c)))
 
-    def begin_publishing(self, order_id: int, after: int = 0) -> Order:
+    def begin_publishing(self, order_id: int, after: int = 0, destination: str = "") -> Order:
         """Publishing begins: the order gets the version that it keeps, and is not superseded.
 
         Its sequence number is above ``after`` and above all others of the area and season. Raises
@@ -142,7 +150,8 @@ class Ledger(Seen):
         """
         run_id = self._run(order_id)
         return self._change(
-            order_id, lambda c, _: transitions.begin_publishing(c, order_id, run_id, after)
+            order_id,
+            lambda c, _: transitions.begin_publishing(c, order_id, run_id, after, destination),
         )
 
     def finish(self, order_id: int, state: State, reason: str = "", version: str = "") -> Order:
@@ -156,21 +165,35 @@ class Ledger(Seen):
     def put_off(self, order_id: int, reason: str, due: dt.datetime | None = None) -> Order:
         """The run has failed and may succeed another time: at ``due``, by default after the
         service's wait. Where its tries are used up, the order has failed."""
-        run_id, retry = self._run(order_id), self._retry
-        return self._change(
-            order_id, lambda c, _: transitions.put_off_own(c, order_id, run_id, reason, retry, due)
-        )
+        retry = self._retry
+        return self._put_off(order_id, lambda c, r: transitions.put_off(c, r, reason, retry, due))
+
+    def hold(self, order_id: int, reason: str) -> Order:
+        """The run met a fault of its place: the order waits till that is mended, its tries stay."""
+        retry = self._retry
+        return self._put_off(order_id, lambda c, row: transitions.hold(c, row, reason, retry))
+
+    def _put_off(self, order_id: int, change: Callable[[Connection, Row[Any]], None]) -> Order:
+        run_id = self._run(order_id)
+
+        def work(connection: Connection, _: Moment) -> None:
+            row = transitions.own_to_put_off(connection, order_id, run_id)
+            if row is not None:
+                change(connection, row)
+
+        return self._change(order_id, work)
 
     # For the watcher, about the runs of others: nothing is done, and None is given, where the order
     # no longer stands as ``order`` says or a run holds it; one that is ``gone`` holds nothing,
     # though its lease is good
 
-    def lost(self, order: Order, reason: str, gone: bool = False) -> Order | None:
-        """Its run is gone without a word: it is put off."""
-        retry = self._retry
-        return self._unless_moved(
-            order, lambda c, row, _: transitions.put_off(c, row, reason, retry), gone
-        )
+    def lost(
+        self, order: Order, reason: str, gone: bool = False, held: bool = False
+    ) -> Order | None:
+        """Its run is gone without a word: it is put off. ``held``: it had met a fault of its place,
+        which it could not tell the ledger."""
+        retry, change = self._retry, transitions.hold if held else transitions.put_off
+        return self._unless_moved(order, lambda c, row, _: change(c, row, reason, retry), gone)
 
     def cancelled(self, order: Order, reason: str, gone: bool = False) -> Order | None:
         """Its run was cancelled."""
@@ -190,13 +213,18 @@ class Ledger(Seen):
 
     def retry(self, order_id: int) -> Order:
         """Send an order that ended badly, or waits, on its way with all its tries."""
-        states: tuple[State, ...] = ("failed", "cancelled", "quarantined", "waiting")
-        return self._change(order_id, lambda c, _: transitions.send(c, order_id, states, False))
+        return self._change(order_id, lambda c, _: transitions.send(c, order_id, SENDABLE, False))
 
     def release(self, order_id: int) -> Order:
         """Publish a quarantined map whatever the gates say."""
         return self._change(
             order_id, lambda c, _: transitions.send(c, order_id, ("quarantined",), True)
+        )
+
+    def published_again(self, order_id: int, destination: str) -> Order:
+        """Write down that the lost version of an order was published once more."""
+        return self._change(
+            order_id, lambda c, _: transitions.published_again(c, order_id, destination)
         )
 
     def _run(self, order_id: int) -> str:
@@ -230,7 +258,8 @@ class Ledger(Seen):
 
 
 def _require_schema(connection: Connection, name: str) -> None:
-    """A new ledger gets this version; ``ConfigError`` for one of a newer."""
+    """A new ledger gets this version, an older one is brought up to it; ``ConfigError`` for one of a
+    newer."""
     have = connection.execute(select(schema.c.schema).with_for_update()).scalar()
     if have is None:
         connection.execute(insert(schema).values(schema=SCHEMA))
@@ -239,3 +268,5 @@ def _require_schema(connection: Connection, name: str) -> None:
             f"the ledger {name} was made by a newer geoseg (layout {have}, this one knows {SCHEMA}); "
             "upgrade geoseg, or name another ledger with 'ledger'"
         )
+    elif have < SCHEMA:
+        bring_up_to_date(connection, have)

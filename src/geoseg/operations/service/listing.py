@@ -61,7 +61,9 @@ def _require(service: ServiceConfig, area: str | None) -> tuple[str, ...]:
 
 
 def _order(order: Order) -> Row:
-    names = ("id", "area", "season", "state", "tries", "version", "reason", "waived", "run_id")
+    names = (
+        "id", "area", "season", "state", "tries", "faults", "version", "reason", "waived", "run_id",
+    )  # fmt: skip
     return {
         **{name: getattr(order, name) for name in names},
         "slots": len(order.selection),

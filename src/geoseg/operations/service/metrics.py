@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -32,6 +33,15 @@ class LedgerCollector(Collector):
         yield from _orders(orders, sorted(self._service.areas))
 
 
+def overtaken(service: ServiceConfig) -> frozenset[Path]:
+    """Folders of the runs of superseded orders: how they ended is nobody's worry any more."""
+    try:
+        with Ledger.open(service) as ledger:
+            return frozenset(order.output for order in ledger.orders(states=["superseded"]))
+    except LedgerError:
+        return frozenset()
+
+
 def _up(value: int) -> Metric:
     return GaugeMetricFamily("geoseg_ledger_up", "1 where the ledger answers.", value=value)
 
@@ -45,6 +55,15 @@ def _orders(orders: Sequence[Order], areas: Sequence[str]) -> Iterator[Metric]:
         for state in STATES:
             family.add_metric([area, state], counts[area, state])
     yield family
+    held = Counter(order.area for order in orders if order.state == "waiting" and order.faults)
+    waiting = GaugeMetricFamily(
+        "geoseg_orders_held",
+        "Waiting orders that met a fault of their place: a disk, a server, an image that is away.",
+        labels=("area",),
+    )
+    for area in areas:
+        waiting.add_metric([area], held[area])
+    yield waiting
     latest = GaugeMetricFamily(
         "geoseg_last_published_timestamp_seconds",
         "When the area's newest map was published.",

@@ -25,7 +25,7 @@ State = Literal[
     "quarantined",  # a gate failed
     "failed",  # no repeat can help, or the tries are used up
     "cancelled",
-    "superseded",  # newer imagery has made another order
+    "superseded",  # newer imagery has made another order, whatever became of this one
 ]
 
 Lease = Literal["none", "good", "over"]
@@ -34,6 +34,9 @@ STATES: tuple[State, ...] = get_args(State)
 
 ACTIVE: tuple[State, ...] = ("claimed", "started", "running", "waiting")
 """Of orders that will go on by themselves."""
+
+SENDABLE: tuple[State, ...] = ("failed", "cancelled", "quarantined", "waiting")
+"""Of orders that an operator may send on their way."""
 
 
 def utc_now() -> dt.datetime:
@@ -111,6 +114,13 @@ class Order:
     changed: dt.datetime
     lease: Lease
     """Of its run on it, when the ledger was asked."""
+    faults: int = 0
+    """Faults of the place that it has met one after the other; above 0 a waiting order waits for
+    what its reason names, and uses up no tries."""
+    destination: str = ""
+    """Where its version is published; empty before publishing began."""
+    released: dt.datetime | None = None
+    """When an operator last released it."""
 
     @property
     def key(self) -> str:
@@ -120,10 +130,13 @@ class Order:
 
 def next_try(retry: RetryConfig, tries: int, now: dt.datetime) -> dt.datetime | None:
     """When to try again after so many tries have ended; None where they are used up."""
-    if tries >= retry.tries:
-        return None
-    minutes = min(retry.longest_minutes, retry.first_minutes * 2.0 ** min(tries - 1, 60))
-    return now + dt.timedelta(minutes=minutes)
+    return None if tries >= retry.tries else now + wait(retry, tries)
+
+
+def wait(retry: RetryConfig, times: int) -> dt.timedelta:
+    """How long to wait after that many failures: twice as long each time, to the longest."""
+    minutes = min(retry.longest_minutes, retry.first_minutes * 2.0 ** min(times - 1, 60))
+    return dt.timedelta(minutes=minutes)
 
 
 def is_due(order: Order, retry: RetryConfig, now: dt.datetime) -> bool:

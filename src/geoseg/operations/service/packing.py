@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from geoseg.errors import OutputError
+from geoseg.errors import ProductError
 from geoseg.io import confine, files
 from geoseg.io.objects import Sum
 from geoseg.operations.run import Record, Run
@@ -51,12 +51,12 @@ def pack(run: Run, place: Placement) -> Package:
     """The products that the run's item names, its config and the item as it will be published.
 
     Names stay as they are in the run's folder; what lies elsewhere (a model that the config names)
-    gets a folder by its key. The same run and placement make the same bytes. Raises ``OutputError``
+    gets a folder by its key. The same run and placement make the same bytes. Raises ``ProductError``
     where the run has not described its products.
     """
     described = files.read_json(run.folder.item)
     if not isinstance(described, dict):
-        raise OutputError(
+        raise ProductError(
             f"{run.folder.item}: the run's products are not described yet, so there is nothing to "
             "publish; finish the run first with 'geoseg run'"
         )
@@ -87,7 +87,7 @@ def _file(key: str, asset: Mapping[str, Any], root: Path) -> File:
     folder = key.removesuffix("_card")
     name = source.relative_to(root).as_posix() if inside else f"{folder}/{source.name}"
     if not source.is_file():
-        raise OutputError(
+        raise ProductError(
             f"{source}: the run's item names it, but it is not there any more; run "
             "'geoseg run' again with the same config and output"
         )

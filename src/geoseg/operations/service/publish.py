@@ -52,14 +52,36 @@ class Outlet:
 
     def shelf(self) -> Shelf:
         """What is published now."""
-        return read_shelf(self.store, self.area)
+        return find_shelf(self.store, self.area) or Shelf(self.area)
+
+
+def find_shelf(store: Store, area: str) -> Shelf | None:
+    """The versions of an area as its collection names them; None where there is no collection."""
+    key = f"{area}/{COLLECTION}"
+    found = store.read(key)
+    return _parsed(found.content, store.url(key)) if found else None
 
 
 def read_shelf(store: Store, area: str) -> Shelf:
-    """The versions of an area as its collection names them; none where there is no collection."""
-    key = f"{area}/{COLLECTION}"
-    found = store.read(key)
-    return _parsed(found.content, store.url(key)) if found else Shelf(area)
+    """The same; no versions where the area has never been published to.
+
+    Raises ``OutputError`` where it has, as the catalog says, and its collection is not there: it is
+    away or lost, and its versions would be counted anew.
+    """
+    found = find_shelf(store, area)
+    if found is None and area in read_areas(store):
+        raise OutputError(
+            f"{store.url(f'{area}/{COLLECTION}')}: not there, though the catalog names the area; bring "
+            "its folder back, publish its last map again ('geoseg ledger SERVICE --republish ID'), "
+            f"or take its link out of {store.url(CATALOG)}"
+        )
+    return found or Shelf(area)
+
+
+def read_areas(store: Store) -> list[str]:
+    """The areas that the catalog names; none where there is no catalog."""
+    found = store.read(CATALOG)
+    return shelves.areas(_json(found.content, store.url(CATALOG))) if found else []
 
 
 def publish_map(run: Run, place: Placement, config: PublishConfig, progress: Progress) -> Record:
@@ -72,27 +94,27 @@ def publish_map(run: Run, place: Placement, config: PublishConfig, progress: Pro
     """
     outlet = Outlet(open_store(config.destination, config.endpoint), place.area, config)
     with run.step("publish") as record, outlet.store.lock(place.area):
-        shelf = outlet.shelf()
+        shelf = read_shelf(outlet.store, place.area)
         record.update(version=place.version, published=True, files=0, bytes=0)
-        if shelf.find(place.version) is None and _wanted(outlet, shelf, place):
-            record.update(_add(outlet, pack(run, place), place, progress))
+        if shelf.find(place.version) is None and wanted(outlet, shelf, place):
+            record.update(add(outlet, pack(run, place), place, progress))
         listed = outlet.shelf().find(place.version)
         record["published"] = listed is not None
         record["collection"] = outlet.store.url(outlet.collection)
         if listed:
             record["item"] = outlet.store.url(f"{place.area}/{listed.key}")
-        _name_area(outlet)
+        name_area(outlet)
         record["removed"] = retention.remove_due(outlet.store, outlet.shelf(), _now())
     return record
 
 
-def _wanted(outlet: Outlet, shelf: Shelf, place: Placement) -> bool:
+def wanted(outlet: Outlet, shelf: Shelf, place: Placement) -> bool:
     """Whether the version would be among those that are kept."""
     trial = shelf.with_version(_version(place, place.version, None), {})
     return trial.pruned(outlet.config.keep, "").find(place.version) is not None
 
 
-def _add(outlet: Outlet, package: Package, place: Placement, progress: Progress) -> Record:
+def add(outlet: Outlet, package: Package, place: Placement, progress: Progress) -> Record:
     """Files, then the collection; says what was sent."""
     folder, sent = _upload(outlet, package, place, progress)
     new = _version(place, folder, package)
@@ -125,7 +147,7 @@ def _names(outlet: Outlet, place: Placement) -> Iterator[str]:
 
 def _own(store: Store, folder: str, manifest: Record) -> bool:
     """Put the manifest there; False where there is one of other bytes."""
-    if store.write(f"{folder}/{MANIFEST}", _text(manifest), None):
+    if store.write(f"{folder}/{MANIFEST}", as_text(manifest), None):
         return True
     found = store.read(f"{folder}/{MANIFEST}")
     return found is not None and json.loads(found.content)["digest"] == manifest["digest"]
@@ -155,18 +177,18 @@ def _list(outlet: Outlet, new: Version, summaries: Record) -> None:
         shelf = shelf.without(gone).with_version(new, summaries)
         shelf = shelf.pruned(config.keep, moment(now + grace))
         shelf = shelf.with_orphans(lost, moment(now + max(grace, retention.UNFINISHED)))
-        return _text(shelves.to_collection(shelf, config.license))
+        return as_text(shelves.to_collection(shelf, config.license))
 
     _exchange(outlet.store, outlet.collection, change)
 
 
-def _name_area(outlet: Outlet) -> None:
+def name_area(outlet: Outlet) -> None:
     """See that the catalog names the area."""
 
     def change(text: str | None) -> str:
-        catalog = json.loads(text) if text else shelves.new_catalog()
+        catalog = _json(text, CATALOG) if text else shelves.new_catalog()
         known = outlet.area in shelves.areas(catalog)
-        return str(text) if text and known else _text(shelves.with_area(catalog, outlet.area))
+        return str(text) if text and known else as_text(shelves.with_area(catalog, outlet.area))
 
     with outlet.store.lock(""):
         _exchange(outlet.store, CATALOG, change)
@@ -204,6 +226,7 @@ def _version(place: Placement, folder: str, package: Package | None) -> Version:
         sha256=told.sha256,
         bbox=tuple(item["bbox"]) if item.get("bbox") else None,
         period=(period[0], period[1]),
+        released=item["properties"].get("geoseg:released"),
     )
 
 
@@ -219,14 +242,20 @@ def _summaries(package: Package) -> Record:
 
 
 def _parsed(text: str, where: str) -> Shelf:
+    return shelves.from_collection(_json(text, where), where)
+
+
+def _json(text: str, where: str) -> Record:
     try:
         content = json.loads(text)
     except ValueError:
-        raise OutputError(f"{where} is not JSON; restore it, or choose another place") from None
-    return shelves.from_collection(content, where)
+        content = None
+    if not isinstance(content, dict):
+        raise OutputError(f"{where} is not JSON; restore it, or choose another place")
+    return content
 
 
-def _text(content: Record) -> str:
+def as_text(content: Record) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -74,7 +74,8 @@ def _end(ledger: Ledger, order: Order, state: RunState, gone: bool) -> str:
     if state.kind == "cancelled":
         ended = ledger.cancelled(order, state.message or "its run was cancelled", gone)
         return "cancelled" if ended else ""
-    return "lost" if ledger.lost(order, f"its run {_ended(state)}", gone) else ""
+    reason = f"its run {_ended(state)}"
+    return "lost" if ledger.lost(order, reason, gone, state.held) else ""
 
 
 def _ended(state: RunState) -> str:

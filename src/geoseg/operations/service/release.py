@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from geoseg.config.service import GatesConfig, PublishConfig
 from geoseg.errors import GateError, OutputError
 from geoseg.io import configs
-from geoseg.io.objects import open_store
+from geoseg.io.objects import Store, open_store
 from geoseg.operations.publishing import describe_products
 from geoseg.operations.reporting import write_reports
 from geoseg.operations.run import Run
 from geoseg.operations.service.gates import Verdict, check_gates
 from geoseg.operations.service.publish import publish_map, read_shelf
-from geoseg.operations.service.versions import last_published
+from geoseg.operations.service.versions import highest_sequence, last_published
 from geoseg.product.shelf import Placement
 
 
@@ -49,11 +50,18 @@ def next_place(run: Run, area: str, season: str, config: PublishConfig) -> Place
     if not made:
         raise OutputError(f"{run.folder.class_map} is not there yet; finish it with 'geoseg run'")
     place = Placement(area, season, 1, made)
-    shelf = read_shelf(open_store(config.destination, config.endpoint), area)
-    own = [v for v in shelf.versions if v.season == season and v.name.endswith(f"-{made[:8]}")]
-    newest = shelf.newest(season)
-    sequence = own[0].sequence if own else newest.sequence + 1 if newest else 1
+    store = open_store(config.destination, config.endpoint)
+    sequence = _own_sequence(store, place) or highest_sequence(store, area, season) + 1
     return Placement(place.area, place.season, sequence, made)
+
+
+def _own_sequence(store: Store, place: Placement) -> int:
+    """That of the run's own version, where it is published, or a try of it was broken off; else 0."""
+    shelf = read_shelf(store, place.area)
+    begun = set(store.folders(place.area)) - {retired.folder for retired in shelf.retired}
+    names = {*(version.name for version in shelf.versions), *begun}
+    own = re.compile(rf"{re.escape(place.season)}-(\d+)-{place.fingerprint[:8]}(\.\d+)?")
+    return max((int(found[1]) for name in names if (found := own.fullmatch(name))), default=0)
 
 
 def require(verdicts: tuple[Verdict, ...], run: Run) -> None:

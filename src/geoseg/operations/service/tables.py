@@ -10,6 +10,7 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Float,
@@ -22,13 +23,16 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
+    update,
 )
+from sqlalchemy.schema import CreateColumn
 
 from geoseg.imagery.catalogs.found import Found, FoundFile
 from geoseg.io.database import Moment
 from geoseg.operations.service.orders import START_SECONDS, Choice, Lease, Order, Sighting
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when the tables change; a ledger of a newer version is refused."""
 
 
@@ -102,6 +106,10 @@ orders = Table(
     Column("lease_until", Float, nullable=False, default=0.0),
     Column("created", Utc, nullable=False),
     Column("changed", Utc, nullable=False),
+    # Of layout 2; the server's defaults are for processes of layout 1 that are still at work.
+    Column("faults", Integer, nullable=False, default=0, server_default="0"),
+    Column("destination", Text, nullable=False, default="", server_default=""),
+    Column("released", Utc),
     UniqueConstraint("area", "season", "fingerprint"),
     UniqueConstraint("area", "season", "sequence"),
     UniqueConstraint("area", "season", "version"),
@@ -118,6 +126,15 @@ events = Table(
     Column("what", Text, nullable=False),
     Index("geoseg_events_of", "area", "season", "order_id"),
 )
+
+
+def bring_up_to_date(connection: Connection, layout: int) -> None:
+    """Make the tables of an older layout those of ``SCHEMA``; what is in them stays."""
+    if layout < 2:
+        for name in ("faults", "destination", "released"):
+            column = CreateColumn(orders.c[name]).compile(dialect=connection.dialect)
+            connection.execute(text(f"ALTER TABLE {orders.name} ADD COLUMN {column}"))
+    connection.execute(update(schema).values(schema=SCHEMA))
 
 
 def to_order(row: Row[Any], now: Moment) -> Order:
@@ -144,6 +161,9 @@ def to_order(row: Row[Any], now: Moment) -> Order:
         created=row.created,
         changed=row.changed,
         lease=lease_of(row, now),
+        faults=row.faults,
+        destination=row.destination,
+        released=row.released,
     )
 
 

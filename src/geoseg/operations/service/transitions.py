@@ -2,7 +2,9 @@
 
 claimed -> started -> running -> published | quarantined | failed | cancelled
    ^                     |
-   +------ waiting <-----+          (and from any of these, superseded by a newer order)
+   +------ waiting <-----+
+
+From any of these but published and cancelled to superseded: by a newer order, or by its map.
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from geoseg.config.service import RetryConfig
 from geoseg.errors import OrderError
 from geoseg.io.database import Moment
+from geoseg.operations.service.moves import move, outdate, overtaking, supersede, tell
 from geoseg.operations.service.orders import (
     ACTIVE,
     LEASE_SECONDS,
+    SENDABLE,
     START_SECONDS,
     Order,
     State,
     next_try,
     utc_now,
+    wait,
 )
-from geoseg.operations.service.tables import events, lease_of, orders, schema
+from geoseg.operations.service.tables import lease_of, orders, schema
 
 
 def claim(connection: Connection, new: dict[str, Any]) -> int | None:
@@ -41,35 +46,30 @@ def claim(connection: Connection, new: dict[str, Any]) -> int | None:
     if known and known.state != "superseded":
         return None
     if known:
-        again(connection, known, "its imagery is the newest again")
+        again(connection, known, "its imagery is the newest again", **_ANEW)
         made = int(known.id)
     else:
         now = utc_now()
         values = {**new, "state": "claimed", "created": now, "changed": now}
         query = insert(orders).values(values).returning(orders.c.id)
         made = int(connection.execute(query).scalar_one())
-        _tell(connection, new, made, "claimed")
-    _supersede(connection, new, made)
+        tell(connection, new, made, "claimed")
+    supersede(connection, new, made)
     return made
 
 
-def _supersede(connection: Connection, new: dict[str, Any], made: int) -> None:
-    older = select(orders).where(
-        orders.c.area == new["area"],
-        orders.c.season == new["season"],
-        orders.c.id != made,
-        orders.c.state.in_(ACTIVE),
-        orders.c.publishing.is_(False),
-    )
-    for row in connection.execute(older.with_for_update()).all():
-        _move(connection, row, "superseded", reason=f"order {made} has newer imagery")
+_ANEW = {
+    "tries": 0, "faults": 0, "waived": False,
+    "publishing": False, "sequence": None, "version": None, "destination": "",
+}  # fmt: skip
+"""Of an order that is revived: nothing of its first life counts, and a version is younger."""
 
 
 def started(connection: Connection, order: Order, run_id: str) -> None:
     """A run was asked for. It may have begun, or even ended, before this is recorded."""
     row = locked(connection, order.id)
     if row.state == "claimed" and row.attempt == order.attempt:
-        _move(connection, row, "started", run_id=run_id)
+        move(connection, row, "started", run_id=run_id)
 
 
 def begin(connection: Connection, order_id: int, run_id: str, now: Moment) -> None:
@@ -77,15 +77,15 @@ def begin(connection: Connection, order_id: int, run_id: str, now: Moment) -> No
     row = locked(connection, order_id)
     mine = row.run_id in ("", run_id)
     if row.state not in ACTIVE:
+        again = f"; 'geoseg ledger SERVICE --retry {order_id}' sends it on its way again"
         raise OrderError(
-            f"order {order_id} is {row.state}{_because(row)}; 'geoseg ledger SERVICE --retry "
-            f"{order_id}' sends it on its way again"
+            f"order {order_id} is {row.state}{_because(row)}{again if row.state in SENDABLE else ''}"
         )
     if not mine and (row.state == "started" or _held(row, now)):
         raise OrderError(
             f"order {order_id} is run {row.run_id}'s ({row.state}); only one may work on it"
         )
-    _move(connection, row, "running", run_id=run_id, due=None, **_lease(now, LEASE_SECONDS))
+    move(connection, row, "running", run_id=run_id, due=None, **_lease(now, LEASE_SECONDS))
 
 
 def beat(connection: Connection, order_id: int, run_id: str, now: Moment) -> bool:
@@ -96,19 +96,22 @@ def beat(connection: Connection, order_id: int, run_id: str, now: Moment) -> boo
     return renewed.rowcount == 1
 
 
-def begin_publishing(connection: Connection, order_id: int, run_id: str, after: int) -> None:
+def begin_publishing(
+    connection: Connection, order_id: int, run_id: str, after: int, destination: str
+) -> None:
     """From here on the order will be ended, and its version has a name; it never gets another."""
     connection.execute(select(schema).with_for_update())
     row = _require_own(connection, order_id, run_id)
+    this = update(orders).where(orders.c.id == order_id)
+    connection.execute(this.values(destination=destination))
     if row.publishing:
         return
     same = (orders.c.area == row.area) & (orders.c.season == row.season)
     highest = connection.execute(select(func.max(orders.c.sequence)).where(same)).scalar_one()
     sequence = max(highest or 0, after) + 1
     version = f"{row.season}-{sequence:04d}-{row.fingerprint[:8]}"
-    values = {"publishing": True, "sequence": sequence, "version": version}
-    connection.execute(update(orders).where(orders.c.id == order_id).values(values))
-    _tell(connection, row._asdict(), order_id, f"publishing {version}")
+    connection.execute(this.values(publishing=True, sequence=sequence, version=version))
+    tell(connection, row._asdict(), order_id, f"publishing {version}")
 
 
 def finish(
@@ -121,7 +124,21 @@ def finish(
     row = _require_own(connection, order_id, run_id)
     if version and row.version and version != row.version:
         raise OrderError(f"order {order_id} is version {row.version}, not {version}")
-    _move(connection, row, state, reason=reason, version=version or row.version, due=None)
+    if state == "failed":
+        _fail(connection, row, reason)
+        return
+    move(connection, row, state, reason=reason, version=version or row.version, due=None)
+    if state == "published":
+        outdate(connection, row)
+
+
+def _fail(connection: Connection, row: Row[Any], reason: str, **values: Any) -> None:
+    """For good; an order that another has overtaken is nobody's to mend, and so superseded."""
+    newer = overtaking(connection, row, (*ACTIVE, "published"))
+    if newer:
+        reason = f"order {newer} is newer; this one failed: {reason}"
+    state: State = "superseded" if newer else "failed"
+    move(connection, row, state, reason=reason, due=None, **values)
 
 
 def put_off(
@@ -136,24 +153,33 @@ def put_off(
     following = next_try(retry, tries, utc_now())
     if following is None:
         text = f"{reason} (tried {tries} {'time' if tries == 1 else 'times'})"
-        _move(connection, row, "failed", reason=text, tries=tries, due=None)
+        _fail(connection, row, text, tries=tries, faults=0)
     else:
-        _move(connection, row, "waiting", reason=reason, tries=tries, due=due or following)
+        due = due or following
+        move(connection, row, "waiting", reason=reason, tries=tries, faults=0, due=due)
 
 
-def put_off_own(
-    connection: Connection,
-    order_id: int,
-    run_id: str,
-    reason: str,
-    retry: RetryConfig,
-    due: dt.datetime | None,
-) -> None:
-    """``put_off`` by the run itself."""
-    row = locked(connection, order_id)
-    if row.run_id == run_id and row.state in ("waiting", "failed"):
+def hold(connection: Connection, row: Row[Any], reason: str, retry: RetryConfig) -> None:
+    """The place has failed, not the work: the order waits until that is mended, and its tries stay.
+
+    One that was to be published, and whose area has a newer map by now, need not.
+    """
+    newer = overtaking(connection, row, ("published",))
+    if newer:
+        reason = f"order {newer} is published; this one waited: {reason}"
+        move(connection, row, "superseded", reason=reason, due=None)
         return
-    put_off(connection, _require_own(connection, order_id, run_id), reason, retry, due)
+    faults = row.faults + 1
+    due = utc_now() + wait(retry, faults)
+    move(connection, row, "waiting", reason=reason, faults=faults, due=due)
+
+
+def own_to_put_off(connection: Connection, order_id: int, run_id: str) -> Row[Any] | None:
+    """The order's row for ``put_off`` or ``hold`` by the run itself; None where that was done."""
+    row = locked(connection, order_id)
+    if row.run_id == run_id and row.state in ("waiting", "failed", "superseded"):
+        return None
+    return _require_own(connection, order_id, run_id)
 
 
 def unchanged(connection: Connection, order: Order, now: Moment, gone: bool) -> Row[Any] | None:
@@ -173,15 +199,15 @@ def expect(connection: Connection, row: Row[Any], now: Moment) -> None:
         connection.execute(update(orders).where(orders.c.id == row.id).values(**lease))
 
 
-def again(connection: Connection, row: Row[Any], reason: str) -> None:
+def again(connection: Connection, row: Row[Any], reason: str, **values: Any) -> None:
     """Claim the order's next attempt."""
     following = {"attempt": row.attempt + 1, "run_id": "", "lease_clock": "", "due": None}
-    _move(connection, row, "claimed", reason=reason, **following)
+    move(connection, row, "claimed", reason=reason, **following, **values)
 
 
 def cancel(connection: Connection, row: Row[Any], reason: str) -> None:
     """The order's run was cancelled, and so is the order."""
-    _move(connection, row, "cancelled", reason=reason, due=None)
+    move(connection, row, "cancelled", reason=reason, due=None)
 
 
 def send(connection: Connection, order_id: int, states: tuple[State, ...], waived: bool) -> None:
@@ -192,8 +218,18 @@ def send(connection: Connection, order_id: int, states: tuple[State, ...], waive
             f"order {order_id} is {row.state}; this is for one that is {' or '.join(states)}"
         )
     what = "an operator released it" if waived else "an operator sent it on its way again"
-    values = {"tries": 0, "due": utc_now(), "waived": waived or row.waived}
-    _move(connection, row, "waiting", reason=what, **values)
+    now = utc_now()
+    values = {"tries": 0, "faults": 0, "due": now, "waived": waived or row.waived}
+    values |= {"released": now} if waived else {}
+    move(connection, row, "waiting", reason=what, **values)
+
+
+def published_again(connection: Connection, order_id: int, destination: str) -> None:
+    """The lost version of an order was published once more, as it was."""
+    row = locked(connection, order_id)
+    values = {"destination": destination}
+    connection.execute(update(orders).where(orders.c.id == order_id).values(values))
+    tell(connection, row._asdict(), order_id, f"published again: {row.version}")
 
 
 def locked(connection: Connection, order_id: int) -> Row[Any]:
@@ -230,18 +266,3 @@ def _because(row: Row[Any]) -> str:
 
 def _lease(now: Moment, seconds: float) -> dict[str, Any]:
     return {"lease_clock": now.clock, "lease_until": now.seconds + seconds}
-
-
-def _move(connection: Connection, row: Row[Any], state: State, **values: Any) -> None:
-    """Change the order's state and write down that it did."""
-    changed = {"state": state, "changed": utc_now(), **values}
-    if state in ("waiting", "started"):
-        changed["lease_clock"] = ""
-    connection.execute(update(orders).where(orders.c.id == row.id).values(changed))
-    reason = changed.get("reason", "")
-    _tell(connection, row._asdict(), row.id, f"{state}: {reason}" if reason else state)
-
-
-def _tell(connection: Connection, of: dict[str, Any], order_id: int | None, what: str) -> None:
-    values = {"at": utc_now(), "area": of["area"], "season": of["season"], "what": what}
-    connection.execute(insert(events).values({**values, "order_id": order_id}))

@@ -2,46 +2,122 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import posixpath
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.config.service import PublishConfig
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress
-from geoseg.io import files
+from geoseg.io import configs, files
 from geoseg.io.objects import Store, Sum, check_key, open_store
 from geoseg.io.stored_folders import FolderStore
 from geoseg.operations.run import Record
+from geoseg.operations.service.ledger import Ledger
+from geoseg.operations.service.orders import Order
 from geoseg.operations.service.packing import known_sum
-from geoseg.operations.service.publish import read_shelf
-from geoseg.product.shelf import CATALOG, Shelf, Version, areas
+from geoseg.operations.service.publish import read_areas, read_shelf
+from geoseg.product.shelf import CATALOG, COLLECTION, Shelf, Version
 
 
-def published(store: Store, area: str | None = None) -> list[Shelf]:
+def survey(
+    destination: str,
+    endpoint: str | None,
+    area: str | None,
+    check: bool,
+    service: Path | None,
+    progress: Progress,
+) -> tuple[list[Record], dict[str, str]]:
+    """What is published, as ``table`` has it, and what is lost of it: address to trouble.
+
+    ``service``: a file whose ledger is asked what it has published there. Raises ``OutputError``
+    where nothing is there, or not the area; ``ConfigError``, ``LedgerError``, ``RemoteError``.
+    """
+    store = open_store(destination, endpoint)
+    orders, keep = _ordered(service, area) if service else ((), None)
+    require_known(store, area or "", orders)
+    found = published(store, area)
+    lost = {**found.lost, **missing(found, store, orders, keep)}
+    return table(store, found.shelves, check, progress), lost
+
+
+def _ordered(service: Path, area: str | None) -> tuple[tuple[Order, ...], int | None]:
+    """The published orders of a service, and how many versions of a season it keeps."""
+    config = configs.load_service(service)
+    with Ledger.open(config) as ledger:
+        return ledger.orders(area, ["published"]), config.publish.keep
+
+
+@dataclass(frozen=True)
+class Published:
+    """What there is of what was published."""
+
+    shelves: tuple[Shelf, ...]
+    lost: Mapping[str, str]
+    """Address of what cannot be read of the rest to what is wrong with it."""
+
+
+def published(store: Store, area: str | None = None) -> Published:
     """What is published: of one area, or of all that the catalog names.
 
-    Raises ``OutputError`` where there is none.
+    Raises ``OutputError`` where nothing is, or not that area.
     """
-    catalog = store.read(CATALOG)
-    if catalog is None:
+    if store.read(CATALOG) is None:
         raise OutputError(f"{store.url(CATALOG)}: there is no catalog, so nothing is published")
-    found = areas(json.loads(catalog.content))
+    found = read_areas(store)
     if area is not None and area not in found:
+        near = difflib.get_close_matches(area, found)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise OutputError(
-            f"{store.address}: no area {area!r} is published there; there are: "
+            f"{store.address}: no area {area!r} is published there; {hint}there are: "
             f"{', '.join(found) or 'none'}"
         )
-    return [read_shelf(store, name) for name in ([area] if area else found)]
+    shelves, lost = [], {}
+    for name in [area] if area else found:
+        try:
+            shelves.append(read_shelf(store, name))
+        except OutputError as error:
+            where = store.url(f"{name}/{COLLECTION}")
+            lost[where] = str(error).removeprefix(f"{where}: ")
+    return Published(tuple(shelves), lost)
 
 
-def table(store: Store, area: str | None, check: bool, progress: Progress) -> list[Record]:
+def missing(
+    found: Published, store: Store, orders: Sequence[Order], keep: int | None
+) -> dict[str, str]:
+    """Which of the maps that a ledger has as published there are in no collection.
+
+    ``keep``: versions of a season that stay; older ones have left on purpose.
+    """
+    there = {(s.area, v.name) for s in found.shelves for v in s.versions}
+    seasons: dict[tuple[str, str], list[Order]] = {}
+    for order in orders:
+        if order.state == "published" and order.destination in ("", store.address):
+            seasons.setdefault((order.area, order.season), []).append(order)
+    kept = [
+        order
+        for of_one in seasons.values()
+        for order in sorted(of_one, key=lambda o: o.sequence, reverse=True)[:keep]
+    ]
+    return {
+        store.url(
+            f"{order.area}/{order.version}"
+        ): f"order {order.id} is published as this version, but the collection does not name it"
+        for order in kept
+        if (order.area, order.version) not in there
+    }
+
+
+def table(store: Store, shelves: Sequence[Shelf], check: bool, progress: Progress) -> list[Record]:
     """What is published, as rows: ``area``, ``version``, ``season``, ``sequence``, ``published``,
     ``latest`` (of its season), ``item`` (its address) and ``damaged`` (file to trouble; empty unless
     ``check``)."""
-    listed = [(shelf, version) for shelf in published(store, area) for version in shelf.versions]
+    listed = [(shelf, version) for shelf in shelves for version in shelf.versions]
     with progress.start("versions", len(listed), "versions") as step:
         rows = []
         for shelf, version in listed:
@@ -77,13 +153,32 @@ def verify(store: Store, area: str, version: Version) -> Iterator[tuple[str, str
         yield key, _trouble(store.sum(key), known_sum(asset))
 
 
-def newest_sequence(config: PublishConfig, area: str, season: str) -> int:
-    """Place of the newest version of an area and season; 0 where none is published.
+def highest_sequence(store: Store, area: str, season: str) -> int:
+    """The highest number of a version of an area and season that the destination knows of: one that
+    has left the collection, or never came to be in it, keeps its own; 0 where there is none.
 
     Raises ``OutputError``, ``RemoteError``.
     """
-    newest = read_shelf(open_store(config.destination, config.endpoint), area).newest(season)
-    return newest.sequence if newest else 0
+    shelf = read_shelf(store, area)
+    names = {*(v.name for v in shelf.versions), *shelf.folders, *store.folders(area)}
+    numbered = (re.fullmatch(rf"{re.escape(season)}-(\d+)-[0-9a-f]{{8}}(\.\d+)?", n) for n in names)
+    return max((int(found[1]) for found in numbered if found), default=0)
+
+
+def require_known(store: Store, area: str, orders: Sequence[Order]) -> None:
+    """Raise ``OutputError`` where maps were published there, and nothing is there any more.
+
+    A folder that is not mounted looks as one that was never used: another history would begin in it.
+    """
+    known = [o for o in orders if o.state == "published" and o.destination == store.address]
+    own = [order for order in known if order.area == area]
+    for those, key in ((known, CATALOG), (own, f"{area}/{COLLECTION}")):
+        if those and store.read(key) is None:
+            raise OutputError(
+                f"{store.url(key)}: not there, though {len(those)} of the ledger's maps were published "
+                "there; bring the destination back (is its disk mounted?), publish what is lost again "
+                f"('geoseg ledger SERVICE --republish {those[-1].id}'), or name another destination"
+            )
 
 
 def last_published(config: PublishConfig, area: str, season: str, work: Path) -> Path | None:

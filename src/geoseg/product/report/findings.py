@@ -44,7 +44,7 @@ Finding = tuple[str, str, str]
 def findings(content: Content) -> list[dict[str, str]]:
     """What is off: ``level`` (``warning`` or ``note``), ``about`` and ``text``; warnings first."""
     sources: list[Callable[[Content], Iterator[Finding]]]
-    sources = [_gates, _completeness, _seam, _validation, _weak, _confidence, _precision]
+    sources = [_released, _gates, _completeness, _seam, _validation, _weak, _confidence, _precision]
     sources += [_labels, _clouds, _gaps, _place, _vectors]
     found = [
         {"level": level, "about": about, "text": text}
@@ -52,6 +52,17 @@ def findings(content: Content) -> list[dict[str, str]]:
         for level, about, text in source(content)
     ]
     return sorted(found, key=lambda item: item["level"] != "warning")
+
+
+def _released(content: Content) -> Iterator[Finding]:
+    told = content.get("released")
+    if told:
+        yield (
+            "warning",
+            "Released",
+            f"This map is published though it fails {len(told['gates'])} of its gates "
+            f"({', '.join(told['gates'])}): released at {told['at']} by '{told['by']}'.",
+        )
 
 
 def _gates(content: Content) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from geoseg.product.report.scores import comparison, scores_view
 
 PARTS = (
     "name", "geoseg", "run", "nodata_pixels", "polygons", "quality", "versions", "config",
-    "citation", "summary", "findings", "clear_read",
+    "citation", "summary", "findings", "clear_read", "released",
 )  # fmt: skip
 """What templates get as it is, None where it is missing."""
 

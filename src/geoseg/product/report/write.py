@@ -46,11 +46,12 @@ def write_report(
     ``left_out``: a list of ``reason``, ``rows``, ``row``, ``name``, ``used``), ``areas`` (as
     ``areas.ClassArea``, with ``p10_confidence`` and ``low_share``), ``nodata_pixels``, ``confidence``
     (as ``certainty.Certainty``), ``quality`` (``seam``, ``completeness``), ``gates``
-    (a list: ``name``, ``judged``, ``passed``, ``why``), ``scores`` (``unseen``,
-    ``training``), ``baselines``, ``model`` (``id``, ``card``, ``history``), ``plan``, ``seconds``,
-    ``versions``, ``config``; and what only some runs have:
-    ``polygons`` (their number), ``vectors`` (a list with the areas of each class), ``parcels``,
-    ``change``: see ``products`` for the keys that are shown.
+    (a list: ``name``, ``judged``, ``passed``, ``why``), ``released`` (``gates``, ``at``, ``by``, of a
+    map that fails some and is published all the same), ``scores`` (``unseen``, ``training``),
+    ``baselines``, ``model`` (``id``, ``card``, ``history``), ``plan``, ``seconds``, ``versions``,
+    ``config``; and what only some runs have: ``polygons`` (their number),
+    ``vectors`` (a list with the areas of each class), ``parcels``, ``change``: see ``products`` for the
+    keys that are shown.
 
     ``schema``, ``summary``, ``findings`` and ``citation`` are added here. Raises ``OutputError`` where
     there is no room.

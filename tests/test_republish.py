@@ -1,0 +1,306 @@
+"""What was published and got lost: it is noticed, nothing is counted anew, and it can come back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import run_geoseg
+from made_run import KEYS, light, make_run, s3_server, variant
+from published_reader import s3_client
+from service_season import load, service_file
+
+from geoseg.config.service import PublishConfig, ServiceConfig
+from geoseg.errors import OrderError, OutputError, ProductError
+from geoseg.feedback import Silent
+from geoseg.io.objects import open_store
+from geoseg.operations.run import Run, RunFolder
+from geoseg.operations.service.duty import Assignment, judge, publish
+from geoseg.operations.service.ledger import Ledger
+from geoseg.operations.service.publish import publish_map, read_shelf
+from geoseg.operations.service.release import next_place
+from geoseg.operations.service.republish import republish
+from geoseg.operations.service.versions import survey
+from geoseg.product.shelf import Placement
+
+AREA, SEASON = "valley", "20250401-20250531"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return light(make_run(tmp_path_factory.mktemp("made")))
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in KEYS.items():
+            patch.setenv(key, value)
+        with s3_server() as url:
+            s3_client(url).create_bucket(Bucket="maps")
+            yield url
+
+
+@dataclass(frozen=True)
+class Served:
+    """A service, whose orders are done with results that are there already."""
+
+    file: Path
+    folder: Path
+    made: Run
+    endpoint: str | None = None
+
+    @property
+    def config(self) -> ServiceConfig:
+        return load(self.file)
+
+    @property
+    def maps(self) -> Path:
+        return self.folder / "maps"
+
+    def order(self, letter: str, area: str = AREA) -> int:
+        """Claimed and begun; its results lie in a folder of its own."""
+        home = self.folder / "work" / area / SEASON / letter
+        shutil.copytree(self.made.folder.root, home / "out")
+        shutil.copy(self.made.folder.root.parent / "small.yaml", home / "config.yaml")
+        with Ledger.open(self.config) as ledger:
+            order = ledger.claim(area, SEASON, letter * 64, (), home / "config.yaml", home / "out")
+            assert order is not None
+            ledger.begin(order.id, "run")
+            return order.id
+
+    def run(self, number: int) -> Run:
+        with Ledger.open(self.config) as ledger:
+            order = ledger.order(number)
+        return Run(self.made.config, RunFolder(order.output, "small"))
+
+    def publish(self, letter: str, area: str = AREA) -> int:
+        number = self.order(letter, area)
+        self.judge_and_publish(number)
+        return number
+
+    def judge_and_publish(self, number: int) -> dict[str, Any]:
+        run = self.run(number)
+        judge(run, Assignment(self.file, number, "run"))
+        return publish(run, Assignment(self.file, number, "run"))
+
+    def again(self, number: int) -> dict[str, Any]:
+        with Ledger.open(self.config) as ledger:
+            return republish(self.config, ledger, number, Silent())
+
+    def survey(self, service: bool = False, area: str | None = None) -> dict[str, str]:
+        """What is lost or damaged, by ``--verify``."""
+        to, end = self.config.publish.destination, self.config.publish.endpoint
+        rows, lost = survey(to, end, area, True, self.file if service else None, Silent())
+        return lost | {key: what for row in rows for key, what in row["damaged"].items()}
+
+    def files(self) -> dict[str, bytes]:
+        """All that is published but collections, which tell when."""
+        found = {p for p in self.maps.rglob("*") if p.is_file() and p.name != ".lock"}
+        return {
+            p.relative_to(self.maps).as_posix(): p.read_bytes()
+            for p in found
+            if p.name != "collection.json"
+        }
+
+    def versions(self, area: str = AREA) -> list[str]:
+        config = self.config.publish
+        store = open_store(config.destination, config.endpoint)
+        return [version.name for version in read_shelf(store, area).versions]
+
+
+@pytest.fixture
+def served(tmp_path: Path, made: Run) -> Served:
+    gates = {"seam": None}
+    file = service_file(tmp_path, {AREA: {}, "hill": {}}, gates=gates, retry={"tries": 1})
+    return Served(file, tmp_path, made)
+
+
+def test_a_destination_that_is_away_is_no_new_one(served: Served) -> None:
+    served.publish("a")
+    aside = served.maps.rename(served.folder / "aside")
+    number = served.order("b", "hill")
+    for _ in range(2):  # not there at all, then an empty folder in its place
+        with pytest.raises(OutputError, match="1 of the ledger's maps were published") as told:
+            served.judge_and_publish(number)
+        assert told.value.of_place
+        served.maps.mkdir(exist_ok=True)
+        assert list(served.maps.iterdir()) == []
+    served.maps.rmdir()
+    aside.rename(served.maps)
+    assert served.judge_and_publish(number)["published"]
+    assert served.versions() == [f"{SEASON}-0001-aaaaaaaa"]
+
+
+def test_another_destination_may_be_new(served: Served) -> None:
+    served.publish("a")
+    text = served.file.read_text()
+    served.file.write_text(text.replace(str(served.maps), str(served.folder / "others")))
+    served.publish("b")
+    assert served.versions() == [f"{SEASON}-0002-bbbbbbbb"]
+
+
+def test_an_area_whose_folder_is_gone(served: Served) -> None:
+    """Noticed, not counted anew by the ledger or by hand, and back by ``--republish``."""
+    served.publish("a")
+    first = served.publish("b")
+    served.publish("c", "hill")
+    before = served.files()
+    shutil.rmtree(served.maps / AREA)
+    collection = str(served.maps / AREA / "collection.json")
+    assert list(served.survey()) == [collection]
+    done = run_geoseg("versions", str(served.maps), "--verify")
+    assert done.returncode == 2
+    assert f"{collection}: not there, though the catalog names the area" in done.stderr
+    assert f"{SEASON}-0001-cccccccc" in done.stdout, "the others are listed"
+    assert run_geoseg("versions", str(served.maps), AREA).returncode == 2
+    assert run_geoseg("versions", str(served.maps), "hill", "--verify").returncode == 0
+    with pytest.raises(OutputError, match="--republish"):
+        next_place(served.made, AREA, SEASON, served.config.publish)
+    waits = served.order("d")
+    with pytest.raises(OutputError, match="bring the destination back"):
+        served.judge_and_publish(waits)
+    assert not (served.maps / AREA).exists() or not list(served.maps.glob(f"{AREA}/*/*.tif"))
+    done = run_geoseg("ledger", str(served.file), "--republish", str(first))
+    assert done.returncode == 0, done.stderr
+    assert f"{SEASON}-0002-bbbbbbbb is published again" in done.stdout
+    back = served.files()
+    assert {k for k in before if "bbbbbbbb" in k} <= back.keys()
+    assert all(before[key] == content for key, content in back.items() if key in before)
+    assert served.judge_and_publish(waits)["published"]
+    assert served.versions() == [f"{SEASON}-0003-dddddddd", f"{SEASON}-0002-bbbbbbbb"]
+    assert set(served.survey(service=True)) == {str(served.maps / AREA / f"{SEASON}-0001-aaaaaaaa")}
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "torn", "manifest"])
+def test_a_version_is_mended_in_its_place(served: Served, what: str) -> None:
+    number = served.publish("a")
+    before, collection = served.files(), (served.maps / AREA / "collection.json").read_bytes()
+    home = served.maps / AREA / f"{SEASON}-0001-aaaaaaaa"
+    if what == "folder":
+        shutil.rmtree(home)
+    elif what == "manifest":
+        (home / ".manifest.json").unlink()
+    else:
+        file = home / "small_class.tif"
+        file.unlink() if what == "file" else file.write_bytes(b"torn")
+    assert bool(served.survey()) == (what != "manifest")
+    served.again(number)
+    assert served.survey(service=True) == {}
+    assert served.files() == before
+    assert (served.maps / AREA / "collection.json").read_bytes() == collection
+    with pytest.raises(OrderError, match="is there and whole; nothing is published again"):
+        served.again(number)
+    with Ledger.open(served.config) as ledger:
+        told = [text for _, text in ledger.history(number)]
+        assert told[-1] == f"published again: {SEASON}-0001-aaaaaaaa"
+        assert ledger.order(number).state == "published"
+
+
+def test_what_cannot_be_published_again(served: Served) -> None:
+    number, waits = served.publish("a"), served.order("b")
+    with pytest.raises(OrderError, match=f"order {waits} is running; this is for one that is pub"):
+        served.again(waits)
+    shutil.rmtree(served.maps / AREA / f"{SEASON}-0001-aaaaaaaa")
+    output = served.run(number).folder.root
+    (output / "report.md").write_text("edited")
+    with pytest.raises(ProductError, match="changed after the run described it"):
+        served.again(number)
+    shutil.move(output, served.folder / "out aside")
+    with pytest.raises(OutputError, match="the results of order 1 are gone") as told:
+        served.again(number)
+    assert "restore its folder" in str(told.value)
+    assert not output.exists(), "no folder is made"
+    shutil.copytree(variant(served.made, served.folder / "other").folder.root, output)
+    with pytest.raises(ProductError, match="the results have changed since"):
+        served.again(number)
+
+
+def test_what_was_left_out_on_purpose_is_not_lost(served: Served) -> None:
+    served.file.write_text(served.file.read_text().replace("publish:", "publish:\n  keep: 1"))
+    first = served.publish("a")
+    served.publish("b")
+    assert served.survey(service=True) == {}
+    # Its results go with the newer map; were they there, it would still not be wanted.
+    shutil.copytree(served.made.folder.root, served.run(first).folder.root)
+    shutil.copy(
+        served.made.folder.root.parent / "small.yaml",
+        served.run(first).folder.root.parent / "config.yaml",
+    )
+    with pytest.raises(OrderError, match="has left the collection for newer versions"):
+        served.again(first)
+
+
+def test_the_whole_destination_is_lost(served: Served) -> None:
+    number = served.publish("a")
+    before = served.files()
+    shutil.rmtree(served.maps)
+    done = run_geoseg("versions", str(served.maps), "--verify", "--service", str(served.file))
+    assert done.returncode == 2
+    assert "1 of the ledger's maps were published there" in done.stderr
+    served.again(number)
+    assert served.files() == before
+    assert served.survey(service=True) == {}
+
+
+def test_in_a_bucket(tmp_path: Path, made: Run, bucket: str) -> None:
+    there = {"destination": f"s3://maps/{tmp_path.name}", "endpoint": bucket}
+    file = service_file(tmp_path, {AREA: {}}, gates={"seam": None}, publish=there)
+    served = Served(file, tmp_path, made)
+    number = served.publish("a")
+    client = s3_client(bucket)
+    prefix = f"{tmp_path.name}/{AREA}/"
+    listed = client.list_objects_v2(Bucket="maps", Prefix=prefix)["Contents"]
+    for entry in listed:
+        client.delete_object(Bucket="maps", Key=entry["Key"])
+    assert list(served.survey()) == [f"s3://maps/{prefix}collection.json"]
+    assert served.again(number)["files"] > 5
+    assert served.survey(service=True) == {}
+    assert served.versions() == [f"{SEASON}-0001-aaaaaaaa"]
+
+
+def test_close_matches(served: Served) -> None:
+    served.publish("a")
+    done = run_geoseg("versions", str(served.maps), "valey")
+    assert done.returncode == 2
+    assert "no area 'valey' is published there; did you mean 'valley'?" in done.stderr
+
+
+def test_a_damaged_catalogue_is_told(served: Served) -> None:
+    served.publish("a")
+    served.publish("b", "hill")
+    (served.maps / "hill" / "collection.json").write_text("{")
+    assert list(served.survey()) == [str(served.maps / "hill" / "collection.json")]
+    (served.maps / "catalog.json").write_text("[]")
+    done = run_geoseg("versions", str(served.maps))
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "catalog.json is not JSON; restore it" in done.stderr
+
+
+def test_by_hand_and_by_the_ledger_numbers_go_on_alike(served: Served) -> None:
+    """One above the highest that the destination knows, also of what has left it."""
+    config = PublishConfig(destination=str(served.maps), keep=1)
+    for number in (1, 7):
+        publish_map(served.made, Placement(AREA, SEASON, number, f"{number:08x}"), config, Silent())
+    (served.maps / AREA / f"{SEASON}-0009-0badcafe").mkdir()  # a try that came to no end
+    assert next_place(served.made, AREA, SEASON, config).sequence == 10
+    served.publish("a")
+    assert served.versions()[0] == f"{SEASON}-0010-aaaaaaaa"
+    assert next_place(served.made, AREA, SEASON, config).sequence == 11
+    assert next_place(served.made, AREA, "2024", config).sequence == 1
+
+
+def test_by_hand_a_map_keeps_its_number(served: Served) -> None:
+    """Also where its first try was killed before the collection named it."""
+    config = served.config.publish
+    made_from = str(served.made.recorded("stitch")["run_id"])[:8]
+    (served.maps / AREA / f"{SEASON}-0004-{made_from}").mkdir(parents=True)
+    place = next_place(served.made, AREA, SEASON, config)
+    assert place.sequence == 4
+    publish_map(served.made, place, config, Silent())
+    served.publish("a")
+    assert next_place(served.made, AREA, SEASON, config) == place
