@@ -159,11 +159,11 @@ def main(config: str, output: str = "", scheduler: str = "") -> int:
     state = crop_map(config, output, scheduler, return_state=True)
     if not state.is_completed():
         cause = state.result(raise_on_failure=False)
-        if isinstance(cause, BaseException):
+        if not isinstance(cause, GeosegError):
             raise cause  # a bug: its traceback is wanted
         if not logs.structured():
             print(f"geoseg: {state.message}", file=sys.stderr)
-        return int(cause["exit_code"])
+        return cause.exit_code
     for line in reporting.summary(run):
         print(line)
     return 0

@@ -20,8 +20,9 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import PrefectHTTPStatusError, UnfinishedRun
 
+from geoseg.errors import GeosegError
 from geoseg.feedback import Console, Step
 from geoseg.io import logs
 
@@ -83,11 +84,26 @@ def flow_facts() -> dict[str, Any]:
     return {"prefect": {"run": flow_run, **({"url": url} if url else {})}}
 
 
-def redact_prefect() -> None:
-    """Keep secrets out of what Prefect logs for a run, its tracebacks among it."""
+class _Reasons(logging.Filter):
+    """Tells by its message alone what a user can mend, or has done: Prefect adds the way it came."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten in place; every record passes."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, (GeosegError, UnfinishedRun)):
+            record.msg, record.args, record.exc_text = str(error), (), None
+            error = None
+        if error is None:  # of a state that was returned Prefect logs "NoneType: None"
+            record.exc_info = None
+        return True
+
+
+def tidy_prefect() -> None:
+    """Keep secrets, and tracebacks of what is no bug, out of what Prefect logs for a run."""
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         for handler in logging.getLogger(name).handlers:
             if not any(isinstance(known, logs.Redacting) for known in handler.filters):
+                handler.addFilter(_Reasons())
                 handler.addFilter(logs.Redacting())
 
 

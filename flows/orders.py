@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from prefect import State, runtime
 from pydantic import Field
 
-from flows.feedback import FlowProgress, publish_gates
+from flows.feedback import FlowProgress, publish_gates, tidy_prefect
 from flows.steps import Place, mistake, open_run, step
 from geoseg.errors import GeosegError
 
@@ -82,6 +82,7 @@ def on_duty(job: Job, work: Callable[[], State[Any]]) -> State[Any]:
     from geoseg.operations.service import duty
 
     assignment = _assignment(job)
+    tidy_prefect()
     try:
         with duty.on_duty(assignment):
             state = work()
@@ -96,5 +97,5 @@ def _tell(assignment: Any, state: State[Any]) -> None:
     from geoseg.operations.service import duty
 
     cause = state.result(raise_on_failure=False)
-    known = cause if isinstance(cause, dict) else {}
-    duty.tell(assignment, duty.Failure(state.message or "it failed", **known))
+    known = (cause.passing, cause.exit_code) if isinstance(cause, GeosegError) else ()
+    duty.tell(assignment, duty.Failure(state.message or "it failed", *known))

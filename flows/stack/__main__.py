@@ -18,7 +18,7 @@ environment:
   GEOSEG_STATE            folder of the stack [.geoseg]
   GEOSEG_PREFECT_PORT     [4200]    GEOSEG_DASK_PORT [8786]    GEOSEG_DASHBOARD_PORT [8787]
   GEOSEG_DASK_WORKERS     Dask worker processes [2]
-  GEOSEG_RUNS             maps and trainings at once [2]
+  GEOSEG_RUNS             maps at once [2]; one training has a place besides
   GEOSEG_DATABASE         postgresql://user:password@host/database for Prefect [SQLite]
   GEOSEG_WEBHOOK          URL that gets a POST for each run that fails
 What 'up' was once given is kept for the next time, in a file that only you can read; so are GEOSEG_ROOTS,
