@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.exceptions import PrefectHTTPStatusError, UnfinishedRun
+from prefect.exceptions import CancelledRun, FailedRun, PrefectHTTPStatusError
 
 from geoseg.errors import GeosegError
 from geoseg.feedback import Console, Step
@@ -90,7 +91,7 @@ class _Reasons(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten in place; every record passes."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, (GeosegError, UnfinishedRun)):
+        if isinstance(error, (GeosegError, FailedRun, CancelledRun)):
             record.msg, record.args, record.exc_text = str(error), (), None
             error = None
         if error is None:  # of a state that was returned Prefect logs "NoneType: None"
@@ -139,8 +140,7 @@ class _FlowStep:
 
 
 def publish_products(products: dict[str, Any]) -> None:
-    """The table of areas, the link to the report and the quicklook as artifacts of this run."""
-    picture = base64.b64encode(products["quicklook"].read_bytes()).decode()
+    """The table of areas, and links to the report and the progress file."""
     with shown():
         create_table_artifact(
             _readable(products["areas"]), key="geoseg-areas", description="Area per class"
@@ -156,9 +156,6 @@ def publish_products(products: dict[str, Any]) -> None:
             link_text="Status",
             key="geoseg-status",
             description="The run's progress file, as geoseg status reads it",
-        )
-        create_image_artifact(
-            f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
         )
 
 
@@ -178,7 +175,15 @@ def publish_gates(verdicts: list[dict[str, Any]]) -> None:
         create_table_artifact(_readable(rows), key="geoseg-gates", description="Quality gates")
 
 
-def publish_soundness(markdown: str) -> None:
-    """What tells at a glance whether the map can be trusted."""
+def publish_map(quicklook: Path, soundness: str) -> None:
+    """The map, and what tells at a glance whether it can be trusted.
+
+    Called in the flow's body, outside of its tasks: the run's page has what is the flow's own first,
+    and the order among others is by chance.
+    """
+    picture = base64.b64encode(quicklook.read_bytes()).decode()
     with shown():
-        create_markdown_artifact(markdown, key="geoseg-map", description="Is the map sound?")
+        create_image_artifact(
+            f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
+        )
+        create_markdown_artifact(soundness, key="geoseg-map", description="Is the map sound?")
