@@ -66,7 +66,9 @@ def _logs(folder: StackFolder, service: str) -> None:
     """Become ``tail``."""
     files = [str(path) for path in sorted(folder.logs.glob(f"{service}*.log"))]
     if not files:
-        raise StackError(f"{folder.logs}: no log {service or 'of a stack'} there; 'make up' starts one")
+        raise StackError(
+            f"{folder.logs}: no log {service or 'of a stack'} there; 'make up' starts one"
+        )
     os.execvp("tail", ["tail", "-n", "40", "-F", *files])
 
 
