@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+IF_SET_UP = test -x $(BIN)/python || { echo "stack: not set up; 'make up' does it"; exit 0; };
 
 .PHONY: demo up down status logs test test-slow check audit bench clean help
 
@@ -19,13 +20,14 @@ up: $(READY)     ## Prefect server and worker, Dask scheduler and workers, on th
 	@$(BIN)/python -m flows.stack up
 
 down:            ## stop them; DRAIN=1 lets the runs under way end first
-	@$(BIN)/python -m flows.stack down $(if $(DRAIN),--drain)
+	@$(IF_SET_UP) $(BIN)/python -m flows.stack down $(if $(DRAIN),--drain)
 
-status:          ## are they healthy?
-	@$(BIN)/python -m flows.stack status
+status:          ## are they healthy? That none runs is an answer too; 'python -m flows.stack status' exits with 3
+	@$(IF_SET_UP) said=$$($(BIN)/python -m flows.stack status); code=$$?; echo "$$said"; \
+	case "$$said" in *"does not run"*) ;; *) exit $$code;; esac
 
 logs:            ## what they say; Ctrl-C ends it
-	@$(BIN)/python -m flows.stack logs
+	@$(IF_SET_UP) $(BIN)/python -m flows.stack logs
 
 test: $(READY)   ## set up and run the fast tests
 	@echo "== the fast tests; make test-slow runs the rest"

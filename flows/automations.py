@@ -19,6 +19,9 @@ SILENCE = timedelta(seconds=90)
 NEVER_BEGUN = timedelta(minutes=2)
 BLOCK = "geoseg-webhook"
 
+_UNHEARD = "was killed, is frozen, or does not reach the server"
+"""All that is known of who is not heard."""
+
 _RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 _STARTING = {
     "prefect.flow-run.Pending",
@@ -68,7 +71,7 @@ def _silent() -> AutomationCore:
         name="geoseg: runs that died in silence",
         description="A run whose process and worker were killed together would stay Running for ever.",
         trigger=_missing({"prefect.flow-run.heartbeat"}, SILENCE),
-        actions=[_crash(f"no sign of life for {SILENCE.seconds} s; its process was killed")],
+        actions=[_crash(f"no sign of life for {SILENCE.seconds} s: its process {_UNHEARD}")],
     )
 
 
@@ -77,7 +80,7 @@ def _stuck() -> AutomationCore:
         name="geoseg: runs that never began",
         description="A run whose worker was killed while it started the run would stay Pending for ever.",
         trigger=_missing(_STARTING, NEVER_BEGUN),
-        actions=[_crash(f"did not begin within {NEVER_BEGUN.seconds} s; its worker was killed")],
+        actions=[_crash(f"did not begin within {NEVER_BEGUN.seconds} s: its worker {_UNHEARD}")],
     )
 
 

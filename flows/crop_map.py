@@ -23,9 +23,10 @@ if "PREFECT_API_URL" not in os.environ:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 from prefect import State, flow
+from prefect.states import Completed
 
 from flows import guard, orders
-from flows.feedback import publish_products, publish_soundness
+from flows.feedback import publish_map, publish_products
 from flows.orders import OrderNumber, Service
 from flows.steps import (
     Config,
@@ -89,12 +90,19 @@ def report(place: Place) -> dict[str, Any]:
         {
             "areas": record["areas"],
             "report": run.folder.report.as_uri(),
-            "quicklook": run.folder.quicklook,
             "status": progress_file.progress_path(run.folder.root).as_uri(),
         }
     )
-    publish_soundness(reporting.soundness(run))
     return record
+
+
+def show(place: Place) -> State[Any]:
+    """Put the map and its soundness first on the run's page. No task: see ``publish_map``."""
+    from geoseg.operations import reporting
+
+    run = open_run(place)
+    publish_map(run.folder.quicklook, reporting.soundness(run))
+    return Completed()
 
 
 @step("describe")
@@ -118,7 +126,7 @@ def crop_map(
     scheduler = scheduler_or_default(scheduler)
     if not order:
         made = _make(place, scheduler)
-        calls = [*made, (report, (place,)), (describe, (place,))]
+        calls = [*made, (report, (place,)), (show, (place,)), (describe, (place,))]
         return in_turn(place, calls, "map, polygons and report are written")
     return _make_for(orders.job(service, order), place, scheduler)
 
@@ -143,6 +151,7 @@ def _make_for(job: orders.Job, place: Place, scheduler: str) -> State[Any]:
         *_make(place, scheduler),
         (orders.gates, (place, job)),
         (report, (place,)),
+        (show, (place,)),
         (describe, (place,)),
         (orders.publish, (place, job)),
     ]
@@ -159,11 +168,11 @@ def main(config: str, output: str = "", scheduler: str = "") -> int:
     state = crop_map(config, output, scheduler, return_state=True)
     if not state.is_completed():
         cause = state.result(raise_on_failure=False)
-        if isinstance(cause, BaseException):
+        if not isinstance(cause, GeosegError):
             raise cause  # a bug: its traceback is wanted
         if not logs.structured():
             print(f"geoseg: {state.message}", file=sys.stderr)
-        return int(cause["exit_code"])
+        return cause.exit_code
     for line in reporting.summary(run):
         print(line)
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.crop_map import describe, report
+from flows.crop_map import describe, report, show
 from flows.steps import Config, Output, evaluate, in_turn
 
 
@@ -19,5 +19,5 @@ def evaluate_map(config: Config, output: Output = "") -> Any:
     """Score the map in the output folder on labels that training never saw."""
     place = (config, output)
     # The item holds the report's checksum.
-    calls = [(evaluate, (place,)), (report, (place,)), (describe, (place,))]
+    calls = [(evaluate, (place,)), (report, (place,)), (show, (place,)), (describe, (place,))]
     return in_turn(place, calls, "the map is scored")

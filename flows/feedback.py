@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
@@ -20,8 +21,9 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import CancelledRun, FailedRun, PrefectHTTPStatusError
 
+from geoseg.errors import GeosegError
 from geoseg.feedback import Console, Step
 from geoseg.io import logs
 
@@ -83,11 +85,26 @@ def flow_facts() -> dict[str, Any]:
     return {"prefect": {"run": flow_run, **({"url": url} if url else {})}}
 
 
-def redact_prefect() -> None:
-    """Keep secrets out of what Prefect logs for a run, its tracebacks among it."""
+class _Reasons(logging.Filter):
+    """Tells by its message alone what a user can mend, or has done: Prefect adds the way it came."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten in place; every record passes."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, (GeosegError, FailedRun, CancelledRun)):
+            record.msg, record.args, record.exc_text = str(error), (), None
+            error = None
+        if error is None:  # of a state that was returned Prefect logs "NoneType: None"
+            record.exc_info = None
+        return True
+
+
+def tidy_prefect() -> None:
+    """Keep secrets, and tracebacks of what is no bug, out of what Prefect logs for a run."""
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         for handler in logging.getLogger(name).handlers:
             if not any(isinstance(known, logs.Redacting) for known in handler.filters):
+                handler.addFilter(_Reasons())
                 handler.addFilter(logs.Redacting())
 
 
@@ -123,8 +140,7 @@ class _FlowStep:
 
 
 def publish_products(products: dict[str, Any]) -> None:
-    """The table of areas, the link to the report and the quicklook as artifacts of this run."""
-    picture = base64.b64encode(products["quicklook"].read_bytes()).decode()
+    """The table of areas, and links to the report and the progress file."""
     with shown():
         create_table_artifact(
             _readable(products["areas"]), key="geoseg-areas", description="Area per class"
@@ -140,9 +156,6 @@ def publish_products(products: dict[str, Any]) -> None:
             link_text="Status",
             key="geoseg-status",
             description="The run's progress file, as geoseg status reads it",
-        )
-        create_image_artifact(
-            f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
         )
 
 
@@ -162,7 +175,15 @@ def publish_gates(verdicts: list[dict[str, Any]]) -> None:
         create_table_artifact(_readable(rows), key="geoseg-gates", description="Quality gates")
 
 
-def publish_soundness(markdown: str) -> None:
-    """What tells at a glance whether the map can be trusted."""
+def publish_map(quicklook: Path, soundness: str) -> None:
+    """The map, and what tells at a glance whether it can be trusted.
+
+    Called in the flow's body, outside of its tasks: the run's page has what is the flow's own first,
+    and the order among others is by chance.
+    """
+    picture = base64.b64encode(quicklook.read_bytes()).decode()
     with shown():
-        create_markdown_artifact(markdown, key="geoseg-map", description="Is the map sound?")
+        create_image_artifact(
+            f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
+        )
+        create_markdown_artifact(soundness, key="geoseg-map", description="Is the map sound?")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from prefect import State, runtime
 from pydantic import Field
 
-from flows.feedback import FlowProgress, publish_gates
+from flows.feedback import FlowProgress, publish_gates, tidy_prefect
 from flows.steps import Place, mistake, open_run, step
 from geoseg.errors import GeosegError, of_place
 
@@ -85,6 +85,7 @@ def on_duty(job: Job, work: Callable[[], State[Any]]) -> State[Any]:
     from geoseg.operations.service import duty
 
     assignment = _assignment(job)
+    tidy_prefect()
     try:
         with duty.on_duty(assignment):
             state = work()
@@ -101,8 +102,8 @@ def _failure(state: State[Any]) -> Any:
     from geoseg.operations.service import duty
 
     cause = state.result(raise_on_failure=False)
-    known = cause if isinstance(cause, dict) else {"of_place": of_place(cause)}
-    return duty.Failure(state.message or "it failed", **known)
+    flags = (cause.passing, cause.exit_code) if isinstance(cause, GeosegError) else ()
+    return duty.Failure(state.message or "it failed", *flags, of_place=of_place(cause))
 
 
 def _named(state: State[Any], held: bool) -> State[Any]:

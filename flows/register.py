@@ -28,14 +28,17 @@ MAPS = "default"
 """The queue for what takes long; every pool has this one."""
 LOOKS = "looks"
 """The queue for looks at new imagery, which must not wait behind maps."""
+TRAININGS = "trainings"
+"""The queue for trainings, one at a time. What a queue counts is in the server's database, and survives
+its restart; a deployment's ``concurrency_limit`` does not."""
 RUNS = 2
-"""Maps and trainings at once, where nobody says otherwise."""
+"""Maps at once, where nobody says otherwise."""
 
 Say = Callable[[str], None]
 
 
 def register(say: Say = print, runs: int | None = None) -> None:
-    """Register everything of the ``prefect.yaml`` in this folder; ``runs`` at once where given.
+    """Register everything of the ``prefect.yaml`` in this folder; ``runs`` maps at once where given.
 
     Raises ``ConfigError`` where no server answers, or it does not want this password.
     """
@@ -72,11 +75,11 @@ def _pool(client: SyncPrefectClient, say: Say, runs: int | None) -> None:
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         say(f"work pool {POOL}: made")
     queues = {queue.name: queue for queue in client.read_work_queues(work_pool_name=POOL)}
-    if LOOKS not in queues:
-        client.create_work_queue(LOOKS, work_pool_name=POOL)
-    maps = queues[MAPS]
-    if runs or maps.concurrency_limit is None:
-        client.update_work_queue(maps.id, concurrency_limit=runs or RUNS)
+    for name in {LOOKS, TRAININGS} - queues.keys():
+        queues[name] = client.create_work_queue(name, work_pool_name=POOL)
+    for name, limit, given in ((MAPS, runs or RUNS, runs), (TRAININGS, 1, None)):
+        if given or queues[name].concurrency_limit is None:
+            client.update_work_queue(queues[name].id, concurrency_limit=limit)
 
 
 def _deploy(entries: list[Entry], say: Say) -> None:
@@ -105,9 +108,7 @@ def main() -> int:
         "(where failures\nare told: a URL that gets a POST with JSON).\n\n"
         'Example: eval "$(cat .geoseg/env)"; python -m flows.register --runs 4',
     )
-    parser.add_argument(
-        "--runs", type=int, help=f"maps and trainings at once [{RUNS}, or as it is]"
-    )
+    parser.add_argument("--runs", type=int, help=f"maps at once [{RUNS}, or as it is]")
     try:
         register(runs=parser.parse_args().runs)
     except GeosegError as error:

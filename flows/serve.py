@@ -46,7 +46,7 @@ def main() -> int:
         prog="python -m flows.serve",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Example: prefect server start --background; "
+        epilog="Example: PREFECT_SERVER_UI_V2_ENABLED=false prefect server start --background; "
         "export PREFECT_API_URL=http://127.0.0.1:4200/api;\n"
         "python -m flows.serve, and in another terminal: "
         "prefect deployment run 'crop-map/demo' --watch",

@@ -12,7 +12,7 @@ from prefect import State, task
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.feedback import FlowProgress, flow_facts, redact_prefect
+from flows.feedback import FlowProgress, flow_facts, tidy_prefect
 from geoseg.errors import GateError, GeosegError
 from geoseg.io import logs
 from geoseg.operations import progress_file
@@ -89,18 +89,13 @@ def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]
 
 def mistake(error: GeosegError) -> State[Any]:
     """A failed state that says what a user can do, and what a program can."""
-    return _failed(str(error), _flags(error))
+    return _failed(str(error), error)
 
 
-def _flags(error: GeosegError) -> dict[str, Any]:
-    """What the error says of itself, as ``duty.Failure`` takes it."""
-    return {name: getattr(error, name) for name in ("exit_code", "passing", "of_place")}
-
-
-def _failed(message: str | None, data: Any) -> State[Any]:
+def _failed(message: str | None, cause: Any) -> State[Any]:
     """A state of its own: Prefect would sum a task's state up as "1/1 states failed"."""
-    gate = isinstance(data, dict) and data["exit_code"] == GateError.exit_code
-    return Failed(message=message, data=data, name="Quarantined" if gate else None)
+    gate = isinstance(cause, GateError)
+    return Failed(message=message, data=cause, name="Quarantined" if gate else None)
 
 
 def open_run(place: Place) -> Any:
@@ -128,7 +123,7 @@ def in_turn(place: Place, calls: Sequence[StepCall], done: str) -> State[Any]:
     Nobody else may work in the place's folder meanwhile.
     """
     logs.configure()
-    redact_prefect()
+    tidy_prefect()
     try:
         with _open(place).alone(), progress_file.ending():
             return _in_turn(calls, done)

@@ -20,8 +20,9 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.dispatch import PrefectDispatcher
-from flows.feedback import FlowProgress, shown
+from flows.feedback import FlowProgress, shown, tidy_prefect
 from flows.overtaken import end_overtaken
+from flows.steps import mistake
 from geoseg.errors import ConfigError, GeosegError
 
 ServiceFile = Annotated[
@@ -40,17 +41,18 @@ ServiceFile = Annotated[
 @flow(name="watch-imagery", description=__doc__)
 def watch_imagery(service: ServiceFile) -> Any:
     """Look for new imagery once."""
+    tidy_prefect()
     with shown():
         end_overtaken()
     try:
         record = look(service)
     except GeosegError as error:
-        return Failed(message=str(error), data={"exit_code": error.exit_code})
+        return mistake(error)
     with shown():
         create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
     text = summary(record)
     failed = record["all_failed"] or "unreconciled" in record
-    return Failed(message=text, data={"exit_code": 2}) if failed else Completed(message=text)
+    return Failed(message=text) if failed else Completed(message=text)
 
 
 def look(service: str) -> dict[str, Any]:

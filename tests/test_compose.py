@@ -169,6 +169,12 @@ def test_profiles_start_a_worker_that_finds_the_scheduler() -> None:
     assert {"--port=8786", "--protocol=tls"} <= set(SERVICES["dask-scheduler"]["command"])
 
 
+def test_the_page_asks_nobody_but_its_server() -> None:
+    settings = SERVICES["prefect-server"]["environment"]
+    assert settings["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert settings["PREFECT_SERVER_UI_V2_ENABLED"] == "false"
+
+
 def test_queues_are_those_of_the_deployments() -> None:
     entries = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
     queues = {entry["work_pool"]["work_queue_name"] for entry in entries}

@@ -41,6 +41,9 @@ def test_deployment_run_watch(stack: StackProcess, mapped: Path) -> None:
     ]
     assert "report.html" in shown["geoseg-report"]["data"]
     assert "data:image/png;base64," in shown["geoseg-quicklook"]["data"]
+    # The run's page has first what is not of a task.
+    first = {key for key, found in shown.items() if not found["task_run_id"]}
+    assert first == {"geoseg-quicklook", "geoseg-map"}
 
 
 def test_train_model(stack: StackProcess, small_area: Path, mapped: Path) -> None:
@@ -70,9 +73,20 @@ def test_evaluate_map(stack: StackProcess, small_area: Path, mapped: Path) -> No
 
 
 def test_a_mistake_fails_the_run(stack: StackProcess, tmp_path: Path) -> None:
-    done = stack.deploy("crop-map/demo", config=str(tmp_path / "missing.yaml"))
+    reason = f"{tmp_path / 'missing.yaml'}: no such config file"
+    done = stack.run(
+        "prefect", "deployment", "run", "crop-map/demo", "--param",
+        f"config={tmp_path / 'missing.yaml'}", "--watch", COLUMNS="300",
+    )  # fmt: skip
     assert done.returncode == 1
-    assert "no such config file" in stack.logs() + done.stdout
+    said = [line for line in done.stdout.splitlines() if line.startswith("▪")]
+    assert said[-1].endswith(reason), done.stdout
+    assert "Traceback" not in done.stdout
+    run = stack.newest_run()
+    assert (run["state"]["name"], run["state"]["message"]) == ("Failed", reason)
+    kept = stack.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert max(kept, key=lambda each: each["timestamp"])["message"] == reason
+    assert "Unexpected result" not in str(kept)
 
 
 def test_a_wrong_parameter_is_refused_before_the_run(stack: StackProcess) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -15,10 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
+from chromium import PROGRAM, browser
 from conftest import ROOT
 from distributed import Client
 from postgres import free_port
@@ -38,7 +41,10 @@ from geoseg.io.certificates import make_certificates
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
 
-SERVICES = ("prefect-server", "prefect-worker", "dask-scheduler", "dask-worker-1", "dask-worker-2")
+SERVICES = (
+    "prefect-server", "prefect-worker", "prefect-worker-looks", "dask-scheduler", "dask-worker-1",
+    "dask-worker-2",
+)  # fmt: skip
 SLEEPER = '''
 import time
 from prefect import flow
@@ -56,6 +62,12 @@ deployments:
     entrypoint: sleeper.py:sleeper
     work_pool: {name: geoseg, work_queue_name: default}
     schedules: [{slug: yearly, interval: 31536000, active: false}]
+  - name: look
+    entrypoint: sleeper.py:sleeper
+    work_pool: {name: geoseg, work_queue_name: looks}
+  - name: training
+    entrypoint: sleeper.py:sleeper
+    work_pool: {name: geoseg, work_queue_name: trainings}
   - name: gone
     entrypoint: not_there.py:flow
 """
@@ -87,6 +99,19 @@ def _start(stack: StackProcess, **parameters: str) -> str:
     assert stack.deploy("sleeper/test", watch=False, **parameters).returncode == 0
     wait_for(lambda: _sleepers(stack, "RUNNING"))
     return str(_sleepers(stack, "RUNNING")[0]["id"])
+
+
+def _begun(stack: StackProcess, deployment: str, **parameters: str) -> str:
+    """A run of the deployment that was asked for; its id."""
+    done = stack.deploy(deployment, watch=False, **parameters)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.search(r"UUID: (\S+)", done.stdout).group(1)  # type: ignore[union-attr]
+
+
+def _running(stack: StackProcess, deployment: str, **parameters: str) -> str:
+    run = _begun(stack, deployment, **parameters)
+    wait_for(lambda: _state(stack, run)[0] == "RUNNING")
+    return run
 
 
 def _sleepers(stack: StackProcess, state: str) -> list[dict[str, object]]:
@@ -217,6 +242,80 @@ def test_a_run_that_died_in_silence_is_given_up(stack: StackProcess) -> None:
     assert "no sign of life" in _state(stack, run)[1]
 
 
+@pytest.mark.timeout(600)
+def test_frozen_runs_keep_no_look_waiting(stack: StackProcess) -> None:
+    """Prefect gives them up, and others take their places in its queue; their processes stay."""
+    frozen = [_running(stack, "sleeper/test") for _ in range(2)]
+    processes = stack.runs()
+    try:
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: all(_state(stack, run)[0] == "CRASHED" for run in frozen), 200)
+        for run in frozen:
+            assert "frozen" in _state(stack, run)[1], "nobody knows that it was killed"
+        assert all(process.status() == psutil.STATUS_STOPPED for process in processes)
+        for deployment in ("sleeper/test", "sleeper/test", "sleeper/training"):
+            _begun(stack, deployment)
+        wait_for(lambda: len(stack.runs()) > len(processes))
+        done = stack.deploy("sleeper/look", seconds="0")
+        assert done.returncode == 0, done.stdout
+    finally:
+        for process in processes:
+            process.kill()
+        for run in stack.api("flow_runs/filter", _NOT_OVER):
+            stack.run("prefect", "flow-run", "cancel", run["id"])
+        wait_for(lambda: not stack.runs() and not stack.api("flow_runs/filter", _NOT_OVER))
+
+
+_NOT_OVER = {
+    "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]}}}
+}
+
+
+@pytest.mark.timeout(900)
+def test_a_training_outlives_its_server_and_stays_alone(stack: StackProcess) -> None:
+    """A deployment's concurrency_limit would have ended it: a lease of 300 s in the server's memory,
+    renewed after 225."""
+    first = _running(stack, "sleeper/training", seconds="260")
+    second = _begun(stack, "sleeper/training", seconds="0")
+    stack.kill("prefect-server")
+    wait_for(stack.healthy, 90)
+    states = set()
+    deadline = time.monotonic() + 330
+    while (state := _state(stack, first)[0]) == "RUNNING":
+        states.add(_state(stack, second)[0])
+        assert time.monotonic() < deadline
+        time.sleep(2)
+    assert state == "COMPLETED", _state(stack, first)
+    assert states == {"SCHEDULED"}, "it waits for the first"
+    wait_for(lambda: _state(stack, second)[0] == "COMPLETED")
+
+
+def test_trainings_wait_for_one_another(stack: StackProcess) -> None:
+    """The project's own deployment, which ``up`` registered."""
+    training = stack.api("deployments/name/train-model/model", method="GET")
+    assert training["work_queue_name"] == "trainings"
+    assert stack.api("work_pools/geoseg/queues/trainings", method="GET")["concurrency_limit"] == 1
+    for deployment in stack.api("deployments/filter", {}):
+        assert deployment["global_concurrency_limit"] is None, deployment["name"]
+
+
+@pytest.mark.skipif(not PROGRAM, reason="wants Chromium")
+def test_the_page_asks_nobody_else(stack: StackProcess) -> None:
+    """Logged in, the whole first page: analytics are off, and so is what asks whether they are."""
+    page = stack.settings.api.removesuffix("/api")
+    word = base64.b64encode(stack.settings.login.encode()).decode()
+    with browser() as tab:
+        tab.call("Page.addScriptToEvaluateOnNewDocument",
+                 source=f"localStorage.setItem('prefect-password', '{word}')")  # fmt: skip
+        tab.call("Page.navigate", url=page)
+        wait_for(lambda: "Task Runs" in tab.ask("document.body?.innerText ?? ''"))
+        time.sleep(3)
+        tab.ask("1")  # takes in what was said meanwhile
+        asked = {urlsplit(url).netloc for url in tab.asked if not url.startswith("data:")}
+    assert asked == {urlsplit(page).netloc}
+
+
 def test_a_run_that_never_began_is_given_up(stack: StackProcess) -> None:
     """Its worker died while it started the run: no heartbeat was there yet."""
     patience = (
@@ -248,6 +347,7 @@ def test_registering_again_keeps_what_the_operator_set(stack: StackProcess) -> N
     assert {name: q["concurrency_limit"] for name, q in queues.items()} == {
         "default": 2,
         "looks": None,
+        "trainings": 1,
     }
     stack.api(f"work_pools/{POOL}/queues/default", {"concurrency_limit": 5}, "PATCH")
 

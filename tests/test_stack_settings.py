@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,14 @@ from conftest import ROOT
 from supervisor.options import ServerOptions
 
 from flows.project import deployments
-from flows.stack.services import RUNNER, client_environment, environment_of, services
+from flows.stack.services import (
+    LOOKER,
+    RUNNER,
+    RUNNERS,
+    client_environment,
+    environment_of,
+    services,
+)
 from flows.stack.settings import (
     StackError,
     StackFolder,
@@ -121,7 +129,7 @@ def test_supervisord_reads_its_configuration(folder: StackFolder) -> None:
         assert program.stopasgroup
         assert program.killasgroup
         assert program.stdout_logfile == str(folder.logs / f"{name}.log")
-        assert program.autostart == (name != "prefect-worker")
+        assert program.autostart == (name not in RUNNERS)
     (reached,) = options.server_configs
     assert (reached["family"], reached["file"]) == (socket.AF_UNIX, str(folder.socket))
     assert settings.password not in folder.supervisor.read_text()
@@ -148,6 +156,20 @@ def test_secrets_reach_only_those_who_need_them(
         assert ("secret-word" in text) == service.prefect
         assert (settings.password in text) == service.prefect
         assert settings.password not in " ".join(service.command)
+
+
+def test_each_queue_has_a_worker_and_looks_one_of_their_own(folder: StackFolder) -> None:
+    queues = {entry["work_pool"]["work_queue_name"] for entry in deployments()}
+    made = {
+        each.name: each.command for each in services(folder, settle(folder, {"GEOSEG_RUNS": "4"}))
+    }
+    served = {
+        name: {word for flag, word in pairwise(made[name]) if flag == "--work-queue"}
+        for name in RUNNERS
+    }
+    assert served[LOOKER] == {"looks"}
+    assert served[RUNNER] == queues - {"looks"}
+    assert made[RUNNER][made[RUNNER].index("--limit") + 1] == "5", "four maps and a training"
 
 
 def test_a_client_of_the_worker_reads_one_certificate(folder: StackFolder) -> None:

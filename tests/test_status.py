@@ -25,7 +25,7 @@ from geoseg.engine.block import part_path
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
 from geoseg.io import files
-from geoseg.operations import progress_file
+from geoseg.operations import progress_file, status_text
 from geoseg.operations.metrics import parse_address, serve
 from geoseg.operations.progress_file import progress_path
 from geoseg.operations.status import find, read_status
@@ -169,6 +169,9 @@ def test_is_it_alive(tmp_path: Path, age: int, host: str, started: float, state:
     found = read_status(tmp_path)
     assert found is not None
     assert found.state == state
+    told = next(status_text.lines(found))
+    assert ("is gone" in told) == (state == "dead" and host == socket.gethostname())
+    assert ("is frozen" in told) == (state == "dead" and host == "elsewhere")
 
 
 def test_written_at_most_once_a_second_and_without_secrets(

@@ -8,7 +8,7 @@ import sys
 
 from flows.stack.boot import run
 from flows.stack.lifecycle import down, status, up
-from flows.stack.settings import StackFolder
+from flows.stack.settings import StackError, StackFolder
 from flows.stack.unit import unit
 from geoseg.errors import GeosegError
 
@@ -18,7 +18,7 @@ environment:
   GEOSEG_STATE            folder of the stack [.geoseg]
   GEOSEG_PREFECT_PORT     [4200]    GEOSEG_DASK_PORT [8786]    GEOSEG_DASHBOARD_PORT [8787]
   GEOSEG_DASK_WORKERS     Dask worker processes [2]
-  GEOSEG_RUNS             maps and trainings at once [2]
+  GEOSEG_RUNS             maps at once [2]; one training has a place besides
   GEOSEG_DATABASE         postgresql://user:password@host/database for Prefect [SQLite]
   GEOSEG_WEBHOOK          URL that gets a POST for each run that fails
 What 'up' was once given is kept for the next time, in a file that only you can read; so are GEOSEG_ROOTS,
@@ -62,6 +62,16 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _logs(folder: StackFolder, service: str) -> None:
+    """Become ``tail``."""
+    files = [str(path) for path in sorted(folder.logs.glob(f"{service}*.log"))]
+    if not files:
+        raise StackError(
+            f"{folder.logs}: no log {service or 'of a stack'} there; 'make up' starts one"
+        )
+    os.execvp("tail", ["tail", "-n", "40", "-F", *files])
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -78,8 +88,7 @@ def main() -> int:
     elif given.command == "unit":
         print(unit(folder, given.system), end="")
     elif given.command == "logs":
-        files = [str(path) for path in sorted(folder.logs.glob(f"{given.service}*.log"))]
-        os.execvp("tail", ["tail", "-n", "40", "-F", *files])
+        _logs(folder, given.service)
     else:
         lines, well = status(folder)
         for line in lines:

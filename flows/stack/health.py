@@ -9,7 +9,7 @@ from datetime import datetime
 
 import httpx
 
-from flows.stack.services import POOL, RUNNER
+from flows.stack.services import POOL
 from flows.stack.settings import StackError, StackFolder, StackSettings
 from flows.stack.supervisor import Supervisor
 
@@ -48,7 +48,7 @@ class Health:
         there, wanted = int(counts["workers"]), self.settings.dask_workers
         return "" if there >= wanted else f"{there} of {wanted} are there"
 
-    def runner(self) -> str:
+    def runner(self, name: str) -> str:
         """A Prefect worker that takes up runs: the process there is now, and not the one before."""
         user, _, password = self.settings.login.partition(":")
         try:
@@ -59,9 +59,9 @@ class Health:
         except httpx.HTTPError as error:
             return str(error) or type(error).__name__
         since = max(
-            (p.since for p in Supervisor(self.folder).processes() if p.name == RUNNER), default=0
+            (p.since for p in Supervisor(self.folder).processes() if p.name == name), default=0
         )
-        heard = (_seconds(worker["last_heartbeat_time"]) for worker in answer.json())
+        heard = (_seconds(w["last_heartbeat_time"]) for w in answer.json() if w["name"] == name)
         return "" if any(since < each for each in heard) else "it has not asked for runs yet"
 
     @staticmethod

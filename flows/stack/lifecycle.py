@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import httpx
 
 from flows.stack import leftovers
 from flows.stack.health import Health, await_health
 from flows.stack.runs import Runs
-from flows.stack.services import RUNNER, client_environment, environment_of, services
+from flows.stack.services import RUNNER, RUNNERS, client_environment, environment_of, services
 from flows.stack.settings import StackError, StackFolder, StackSettings, load, require_ports, settle
 from flows.stack.supervisor import Supervisor
 from geoseg.io.certificates import make_certificates
@@ -44,11 +45,7 @@ def up(folder: StackFolder, say: Say) -> None:
             say(f"stack: supervisord runs already (process {supervisor.pid})")
             _await_services(folder, settings, say)
         _register(folder, settings, say)
-        supervisor.start_service(RUNNER)
-        health = Health(folder, settings)
-        await_health(health.runner, RUNNER, folder)
-        await_health(health.supervised, RUNNER, folder)
-        say(f"{RUNNER}: healthy, {settings.runs} maps at once")
+        _start_runners(folder, settings, say)
     for line in summary(folder, settings):
         say(line)
 
@@ -119,6 +116,16 @@ def _register(folder: StackFolder, settings: StackSettings, say: Say) -> None:
         say(line)
 
 
+def _start_runners(folder: StackFolder, settings: StackSettings, say: Say) -> None:
+    health = Health(folder, settings)
+    for name in RUNNERS:
+        Supervisor(folder).start_service(name)
+    for name in RUNNERS:
+        await_health(partial(health.runner, name), name, folder)
+    await_health(health.supervised, RUNNER, folder)
+    say(f"{RUNNER}: healthy, {settings.runs} maps at once")
+
+
 def down(folder: StackFolder, say: Say, drain: bool = False) -> None:
     """Stop all processes of the stack; with ``drain`` only when the runs under way have ended."""
     if not folder.root.is_dir():
@@ -143,7 +150,8 @@ def _stop_runs(folder: StackFolder, settings: StackSettings, say: Say, drain: bo
         with runs.no_new_ones() if drain else nullcontext():
             if drain:
                 runs.await_end(say)
-            Supervisor(folder).stop_service(RUNNER)
+            for name in RUNNERS:
+                Supervisor(folder).stop_service(name)
             leftovers.stop([each for each in leftovers.members(folder) if leftovers.is_run(each)])
         names = runs.give_up("stopped with the stack; the same run again resumes")
     except httpx.HTTPError as error:
@@ -186,10 +194,10 @@ def status(folder: StackFolder) -> tuple[list[str], bool]:
         return [f"stack: does not run ({folder.root}); 'make up' starts it"], False
     health = Health(folder, settings)
     questions = {"prefect-server": health.server, "dask-scheduler": health.scheduler}
-    questions[RUNNER] = health.runner
+    questions |= {name: partial(health.runner, name) for name in RUNNERS}
     problems = {name: question() for name, question in questions.items()}
     lines = [
-        f"{each.name:16} {each.state:9} {each.pid or '':>7}  {problems.get(each.name, '')}".rstrip()
+        f"{each.name:20} {each.state:9} {each.pid or '':>7}  {problems.get(each.name, '')}".rstrip()
         for each in found
     ]
     missing = health.dask_workers()

@@ -14,7 +14,12 @@ from geoseg.engine.local import blame
 from geoseg.model.memory import ENVIRONMENT as KEEP_MEMORY
 
 POOL = "geoseg"
-RUNNER = "prefect-worker"
+RUNNER, LOOKER = "prefect-worker", "prefect-worker-looks"
+"""The Prefect workers. A run whose process is frozen keeps its place in its worker, even when Prefect has
+given it up: looks have a worker of their own, and wait for no map."""
+RUNNERS = (RUNNER, LOOKER)
+LOOKS_AT_ONCE = 2
+"""One that hangs does not keep the next from looking."""
 MARK = "GEOSEG_STACK_MEMBER"
 """Set in every process of a stack, and inherited by all it starts: what ``down`` may stop."""
 DASK_MEMORY = 0.8
@@ -44,7 +49,9 @@ def services(folder: StackFolder, settings: StackSettings) -> tuple[Service, ...
         _server(folder, settings),
         _scheduler(folder, settings),
         *_workers(folder, settings),
-        _runner(folder, settings),
+        # The one more is for a training: how many maps there are at once is for their queue to say.
+        _runner(RUNNER, ("default", "trainings"), settings.runs + 1, folder, settings),
+        _runner(LOOKER, ("looks",), LOOKS_AT_ONCE, folder, settings),
     )
 
 
@@ -86,6 +93,11 @@ def _server(folder: StackFolder, settings: StackSettings) -> Service:
         "PREFECT_API_AUTH_STRING": settings.login,
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{page},http://localhost:{settings.prefect_port}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # The newer page asks a third party for its settings, analytics or not; this one asks nobody else.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        # With both, `--watch` shows what a run says, and last why it failed.
+        "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
+        "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
         "PREFECT_UI_URL": page,
         # What the browser calls; else it is the default port.
         "PREFECT_SERVER_UI_API_URL": settings.api,
@@ -150,12 +162,14 @@ def _certificates(folder: StackFolder, role: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _runner(folder: StackFolder, settings: StackSettings) -> Service:
-    """The Prefect worker, which starts a process for each run."""
+def _runner(
+    name: str, queues: tuple[str, ...], limit: int, folder: StackFolder, settings: StackSettings
+) -> Service:
+    """A Prefect worker, which starts a process for each run of its queues."""
     command = _python(
         "prefect", "--no-prompt", "worker", "start", "--pool", POOL, "--type", "process",
-        # The one more is for looks at new imagery, which must not wait until a map is done.
-        "--limit", str(settings.runs + 1), "--name", "geoseg-stack", "--install-policy", "never",
+        *(word for queue in queues for word in ("--work-queue", queue)),
+        "--limit", str(limit), "--name", name, "--install-policy", "never",
         "--no-create-pool-if-not-found",
     )  # fmt: skip
     environment = {
@@ -172,4 +186,4 @@ def _runner(folder: StackFolder, settings: StackSettings) -> Service:
     }
     if settings.database:  # the ledger may be there too
         environment["GEOSEG_DATABASE"] = settings.database
-    return Service(RUNNER, command, environment, prefect=True, registered=True)
+    return Service(name, command, environment, prefect=True, registered=True)

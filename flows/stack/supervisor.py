@@ -98,6 +98,11 @@ class Supervisor:
         try:
             self._calls.startProcess(name, False)
         except Fault as fault:
+            if "BAD_NAME" in fault.faultString:
+                raise StackError(
+                    f"{name}: unknown to this supervisord, which an older geoseg started; 'make down', "
+                    "then 'make up'"
+                ) from None
             if "ALREADY_STARTED" not in fault.faultString:
                 raise StackError(f"{name} does not start: {fault.faultString}") from None
 
@@ -106,7 +111,8 @@ class Supervisor:
         try:
             self._calls.stopProcess(name)
         except Fault as fault:
-            if "NOT_RUNNING" not in fault.faultString:
+            # One that an older geoseg started has no service of this name.
+            if not any(word in fault.faultString for word in ("NOT_RUNNING", "BAD_NAME")):
                 raise StackError(f"{name} does not stop: {fault.faultString}") from None
 
     def shutdown(self) -> None:

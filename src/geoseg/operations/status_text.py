@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,9 +39,12 @@ def _headline(status: Status) -> str:
     if status.state == "failed":
         return f"failed in stage {stage}: {content.get('message') or 'no reason was told'}"
     if status.state == "dead":
+        # Whether a process of another host is there nobody can see from here.
+        here = content.get("host") == socket.gethostname()
+        known = "is gone" if here else "was killed, is frozen, or does not reach this folder"
         return (
-            f"dead in stage {stage}: its process {content.get('pid')} on {content.get('host')} is "
-            f"gone, last heard of {_span(age(content))} ago; {REMEDY}"
+            f"dead in stage {stage}: its process {content.get('pid')} on {content.get('host')} "
+            f"{known}, last heard of {_span(age(content))} ago; {REMEDY}"
         )
     return f"running for {_span(_lasted(content))}, stage {stage}"
 
