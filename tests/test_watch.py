@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from service_season import APRIL, BANDS, MAY, Runs, image, load, look, service_file
 
 from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
 from geoseg.imagery.scenes import select
-from geoseg.io import configs, locks
+from geoseg.io import configs, locks, plain_yaml
 from geoseg.operations.service import fetch, transitions
 from geoseg.operations.service.dispatch import Kind
 from geoseg.operations.service.ledger import Ledger
@@ -164,8 +163,8 @@ def test_another_model_makes_another_map_and_another_cluster_or_score_does_not(
     look(service, runs)
     end(service)
     run = service.parent / "run.yaml"
-    content = yaml.safe_load(run.read_text())
-    run.write_text(yaml.safe_dump({**content, "cluster": {"workers": 3}, "title": "New"}))
+    content = plain_yaml.load(run.read_text())
+    run.write_text(plain_yaml.dump({**content, "cluster": {"workers": 3}, "title": "New"}))
     look(service, runs)
     assert len(orders(service)) == 1
     card = service.parent / "model" / "card.json"
