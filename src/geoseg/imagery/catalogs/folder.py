@@ -79,7 +79,7 @@ def _matches(folder: Path, pattern: str, date_format: str, bad: list[Found]) -> 
         problem = _no_file(path) if match else ""
         if match and match.date and problem:
             name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
-            bad.append(_unfinished(Found(name, match.date), problem))
+            bad.append(_unfinished(Found(files.plain(name), match.date), files.plain(problem)))
         elif match:
             yield match
 
@@ -93,6 +93,8 @@ def _no_file(path: Path) -> str:
         return f"{path}{where}: {error.strerror}"
     if not stat.S_ISREG(status.st_mode):
         return f"{path} is a folder" if path.is_dir() else f"{path} is no file"
+    if files.plain(str(path)) != str(path):
+        return f"{path}: the name is not in UTF-8; rename it"
     return "" if status.st_size else f"{path} is empty, 0 bytes"
 
 
@@ -100,9 +102,11 @@ def _match(path: Path, groups: Groups, date_format: str, bad: list[Found]) -> Ma
     try:
         return to_match(path, groups, date_format)
     except SceneError as error:
-        stamp = files.digest(str(path))[:16]
+        name, stamp = files.plain(path.name), files.digest(str(path))[:16]
         bad.append(
-            Found(path.name, dt.date.min, stamp, stamp, verdict="refused", reason=str(error))
+            Found(
+                name, dt.date.min, stamp, stamp, verdict="refused", reason=files.plain(str(error))
+            )
         )
         return None
 

@@ -126,11 +126,11 @@ def _client(config: StacConfig) -> Any:
         def json_loads(self, txt: str, *_: Any, **__: Any) -> Any:
             return json.loads(txt)
 
-    door = Door(timeout=PATIENCE)
+    door = Door()
     hosts = Hosts.of(config.url, *config.hosts)  # pages may be links to anywhere
     for scheme in ("http://", "https://"):
         door.session.mount(scheme, Confined(hosts))
-    return Client.open(config.url, stac_io=door)
+    return Client.open(config.url, stac_io=door, timeout=PATIENCE)
 
 
 def _once(found: Sequence[Found]) -> list[Found]:
