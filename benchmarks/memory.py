@@ -19,7 +19,8 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import rasterio
-import yaml
+
+from geoseg.io import plain_yaml
 
 BAND = """  <VRTRasterBand dataType="{dtype}" band="{band}" blockXSize="{tile}" blockYSize="{tile}">
     <Description>{name}</Description>
@@ -67,7 +68,7 @@ def _measure(
         "model": {"bundle": str(bundle.resolve())},
         "predict": {"precision": precision},
     }
-    (folder / "m.yaml").write_text(yaml.safe_dump(config))
+    (folder / "m.yaml").write_text(plain_yaml.dump(config))
     began = time.perf_counter()
     command = [sys.executable, "-m", "geoseg.cli", "predict", str(folder / "m.yaml")]
     process = os.posix_spawn(

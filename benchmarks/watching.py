@@ -12,10 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from geoseg.feedback import Silent
-from geoseg.io import configs
+from geoseg.io import configs, plain_yaml
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.watch import poll
 
@@ -33,7 +31,7 @@ def make(folder: Path, areas: int, images: int, ledger: str | None) -> Path:
         "imagery": {"band_names": ["red", "nir"]},
         "model": {"bundle": "model"},
     }
-    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    (folder / "run.yaml").write_text(plain_yaml.dump(run))
     season = {"start": "2025-01-01", "end": "2025-12-31", "slots": sorted(days), "tolerance": 0}
     content: dict[str, Any] = {
         "work": "work",
@@ -48,7 +46,7 @@ def make(folder: Path, areas: int, images: int, ledger: str | None) -> Path:
         drop = {"folder": f"drop/{name}", "settle": 0}
         content["areas"][name] = {"run": "run.yaml", "season": season, "drop": drop}
     path = folder / "service.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(plain_yaml.dump(content))
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import Self
 from uuid import UUID
 
@@ -33,13 +34,16 @@ KINDS: dict[StateType, Kind] = {
 
 
 class PrefectDispatcher:
-    """Runs of one deployment. It keeps a connection, so close it, or use it as a context."""
+    """Runs of one deployment, for several threads. It keeps a connection, so close it, or use it as
+    a context."""
 
     def __init__(self, deployment: str, service: str) -> None:
         """``deployment`` as ``flow/name``; ``service``: the service file, as its runs can read it."""
         self._deployment, self._service = deployment, service
         self._opened = ExitStack()
         self._client: SyncPrefectClient | None = None
+        self._deployment_id: UUID | None = None
+        self._opening = Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -50,21 +54,26 @@ class PrefectDispatcher:
     def start(self, order: Order, parameters: Mapping[str, str | int], key: str) -> str:
         """See ``Dispatcher.start``. Raises ``ConfigError`` where there is no such deployment."""
         with self._asking() as client:
-            try:
-                deployment = client.read_deployment_by_name(self._deployment)
-            except ObjectNotFound:
-                raise ConfigError(
-                    f"deployment: Prefect knows no {self._deployment!r}; deploy it (prefect deploy), "
-                    "or correct 'deployment' in the service file"
-                ) from None
             run = client.create_flow_run_from_deployment(
-                deployment.id,
+                self._known_deployment(client),
                 parameters={**parameters, "service": self._service},
                 name=f"{order.area} {order.season} order {key}",
                 tags=[order.area],
                 idempotency_key=_once(order, key),
             )
         return str(run.id)
+
+    def _known_deployment(self, client: SyncPrefectClient) -> UUID:
+        """Asked for once: a look may start hundreds of runs."""
+        if self._deployment_id is None:
+            try:
+                self._deployment_id = client.read_deployment_by_name(self._deployment).id
+            except ObjectNotFound:
+                raise ConfigError(
+                    f"deployment: Prefect knows no {self._deployment!r}; deploy it (prefect deploy), "
+                    "or correct 'deployment' in the service file"
+                ) from None
+        return self._deployment_id
 
     def state(self, run_id: str) -> RunState:
         """See ``Dispatcher.state``."""
@@ -87,8 +96,9 @@ class PrefectDispatcher:
         """A client of the server that Prefect's settings name; its failures are ``RemoteError``, its
         refusals ``ConfigError``."""
         try:
-            if self._client is None:
-                self._client = self._opened.enter_context(get_client(sync_client=True))
+            with self._opening:
+                if self._client is None:
+                    self._client = self._opened.enter_context(get_client(sync_client=True))
             yield self._client
         except ObjectNotFound as error:
             raise RemoteError(f"the Prefect server knows it no longer: {error}") from None

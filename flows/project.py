@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from geoseg.errors import ConfigError
+from geoseg.io import plain_yaml
 
 PROJECT = Path("prefect.yaml")
 
@@ -21,7 +20,15 @@ def deployments() -> list[Entry]:
         raise ConfigError(
             f"{PROJECT.resolve()}: no such file; go where it is, into geoseg's folder with the configs"
         )
-    return list(yaml.safe_load(PROJECT.read_text(encoding="utf-8"))["deployments"])
+    content = plain_yaml.load(PROJECT.read_text(encoding="utf-8"), PROJECT)
+    listed = content.get("deployments") if isinstance(content, dict) else None
+    if not isinstance(listed, list) or not all(
+        isinstance(entry, dict) and {"name", "entrypoint"} <= entry.keys() for entry in listed
+    ):
+        raise ConfigError(
+            f"{PROJECT}: 'deployments' is a list of deployments, each with a name and an entrypoint"
+        )
+    return listed
 
 
 def is_there(entry: Entry) -> bool:

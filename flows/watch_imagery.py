@@ -51,7 +51,7 @@ def watch_imagery(service: ServiceFile) -> Any:
     with shown():
         create_table_artifact(table(record), key="geoseg-areas-waiting", description="Areas")
     text = summary(record)
-    failed = record["all_failed"] or "unreconciled" in record
+    failed = record["failed"] or "unreconciled" in record
     return Failed(message=text) if failed else Completed(message=text)
 
 
@@ -87,7 +87,8 @@ def summary(record: dict[str, Any]) -> str:
 
 
 def main(service: str, every: float | None = None) -> int:
-    """Look once, or again and again until interrupted; returns the exit code of the last look."""
+    """Look once, or again and again until interrupted; returns the exit code of the last look: 2
+    where an area could not be looked at, the others were."""
     if not PREFECT_API_URL.value():
         raise ConfigError(
             "no Prefect server is named, so there is nobody to start a run; set PREFECT_API_URL, "

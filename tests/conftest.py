@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from affine import Affine
 from certificate_authority import Authority
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from geoseg import cli
 from geoseg.config import TlsConfig
 from geoseg.grid import Grid
-from geoseg.io import confine, geotiffs
+from geoseg.io import confine, geotiffs, plain_yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -153,7 +152,7 @@ def small_area(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = ["--width", "420", "--height", "333", "--dates", "3"]
     made = run_geoseg("synth", str(data), *size)
     assert made.returncode == 0, made.stderr
-    config = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
+    config = plain_yaml.load((ROOT / "configs/demo.yaml").read_text())
     config["name"] = "small"
     config["imagery"]["folder"] = str(data / "imagery")
     config["imagery"]["masks"]["folder"] = str(data / "clouds")
@@ -164,5 +163,5 @@ def small_area(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config["predict"] = {"core": 64, "margin": 32, "block": 64}
     config["cluster"] = {"workers": 2}
     config["random_forest"] = True
-    (folder / "small.yaml").write_text(yaml.safe_dump(config))
+    (folder / "small.yaml").write_text(plain_yaml.dump(config))
     return folder

@@ -12,12 +12,13 @@ from string import Template
 from typing import Any
 
 import pytest
-import yaml
+
+from geoseg.io import plain_yaml
 
 REPOSITORY = Path(__file__).parents[1]
 DOCKER = REPOSITORY / "docker"
 COMPOSE = DOCKER / "compose.yaml"
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text())["services"]
+SERVICES: dict[str, dict[str, Any]] = plain_yaml.load(COMPOSE.read_text())["services"]
 OPEN_FILES = {
     "register", "prefect-worker", "watch", "dask-worker-cpu", "dask-worker-gpu", "metrics",
 }  # fmt: skip

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from engine_season import make_bundle, make_imagery
 
-from geoseg.io import files
+from geoseg.io import files, plain_yaml
 from geoseg.operations.mapping import finish_map, predict_blocks
 from geoseg.operations.publishing import describe_products
 from geoseg.operations.reporting import write_reports
@@ -37,7 +36,7 @@ def make_run(folder: Path) -> Run:
         "predict": {"core": 64, "margin": 32, "block": 64, "precision": "fp32"},
         "cluster": {"workers": 0},
     }
-    (folder / "small.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
+    (folder / "small.yaml").write_text(plain_yaml.dump(config))
     run = Run.open(folder / "small.yaml", folder / "out")
     select_scenes(run)
     predict_blocks(run)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from conftest import ROOT, run_geoseg
+
+from geoseg.io import plain_yaml
 
 DATES = ("2025-03-15", "2025-07-15", "2025-11-15")
 PARTS = ("imagery", "clouds")
@@ -36,14 +37,14 @@ def make_ground(folder: Path, scenes: int = 1, width: int = 260, height: int = 2
     for number, scene in enumerate(made):
         size = ["--width", str(width), "--height", str(height), "--dates", str(len(DATES))]
         _geoseg("synth", str(scene), *size, "--seed", str(7 + number))
-    config = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
+    config = plain_yaml.load((ROOT / "configs/demo.yaml").read_text())
     config["imagery"]["folder"] = str(made[0] / "imagery")
     config["imagery"]["masks"]["folder"] = str(made[0] / "clouds")
     config["labels"]["file"] = str(made[0] / "labels.gpkg")
     config["split"] = {"by": "field", "validation": 0.2}
     config["train"] = {"patch": 64, "epochs": 4, "batch": 8}
     del config["truth"], config["random_forest"], config["predict"]
-    (folder / "train.yaml").write_text(yaml.safe_dump(config))
+    (folder / "train.yaml").write_text(plain_yaml.dump(config))
     _geoseg("train", str(folder / "train.yaml"), "--output", str(folder / "trained"))
     return Ground(folder, made)
 
@@ -91,9 +92,9 @@ def _area(folder: Path, name: str, season: dict[str, Any]) -> dict[str, Any]:
 def write_service(folder: Path, ground: Ground, content: dict[str, Any], **predict: Any) -> Path:
     """Write the service file and the areas' template; returns the service file."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "area.yaml").write_text(yaml.safe_dump(run_config(ground, predict)))
+    (folder / "area.yaml").write_text(plain_yaml.dump(run_config(ground, predict)))
     path = folder / "service.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(plain_yaml.dump(content))
     for area in content["areas"].values():
         for key in (area["drop"]["folder"], area["drop"]["masks"]["folder"]):
             Path(key).mkdir(parents=True, exist_ok=True)

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from affine import Affine
 
 from geoseg.config import ClassEntry
 from geoseg.config.service import ServiceConfig
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import configs, geotiffs
+from geoseg.io import configs, geotiffs, plain_yaml
 from geoseg.model import bundle
 from geoseg.model.bundle import ModelCard
 from geoseg.model.networks import NetworkSpec
@@ -74,7 +73,7 @@ def template(folder: Path) -> Path:
         "predict": {"core": 32, "margin": 32, "block": 64},
     }
     path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(plain_yaml.dump(content))
     return path
 
 
@@ -115,7 +114,7 @@ def service_file(folder: Path, areas: Mapping[str, Mapping[str, Any]], **more: A
             usual["drop"] = {"folder": f"drop/{name}", "settle": SETTLE}
         content["areas"][name] = {**usual, **area}
     path = folder / "service.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(plain_yaml.dump(content))
     return path
 
 

@@ -34,6 +34,10 @@ class StacApi:
     requests: list[str] = field(default_factory=list)
     next_page: str = ""
     """Another API that further pages are links to."""
+    said: Any = None
+    """What searches are answered with in place of items, whatever it is."""
+    landed: Any = None
+    """The same for the landing page."""
 
     def add(self, item: str, moment: str, assets: dict[str, Path], **properties: Any) -> Any:
         """An item whose assets are files below ``files``; returns it, to be changed."""
@@ -99,7 +103,7 @@ def stac_api(files: Path, port: int = 0) -> Iterator[StacApi]:
             if self.path.startswith("/files/"):
                 self._answer(200, (api.files / self.path.removeprefix("/files/")).read_bytes())
             else:
-                self._answer(200, json.dumps(api.landing()).encode())
+                self._say(api.landed, api.landing())
 
         def do_POST(self) -> None:
             api.requests.append(self.path)
@@ -107,7 +111,13 @@ def stac_api(files: Path, port: int = 0) -> Iterator[StacApi]:
             if api.failures:
                 self._answer(api.failures.pop(0), b"{}")
             else:
-                self._answer(200, json.dumps(api.search(body)).encode())
+                self._say(api.said, api.search(body) if api.said is None else None)
+
+        def _say(self, said: Any, usual: Any) -> None:
+            if isinstance(said, bytes):
+                self._answer(200, said)
+            else:
+                self._answer(200, json.dumps(usual if said is None else said).encode())
 
         def _answer(self, status: int, content: bytes) -> None:
             self.send_response(status)

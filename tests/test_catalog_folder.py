@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -111,9 +112,69 @@ def test_what_is_under_way_is_no_image(tmp_path: Path) -> None:
     whole = image(tmp_path / f"{APRIL}.tif")
     for name in (f"{MAY}.tif.part", f".{MAY}.tif", f"{MAY}.tif~", f"{MAY}.tif.filepart"):
         (tmp_path / name).write_bytes(whole.read_bytes())
-    (tmp_path / f"{MAY}.tif").touch()
     for pattern in ("{date}.tif", "{date}*"):
         assert only(look(wanted(tmp_path, pattern=pattern))).item == APRIL
+
+
+def test_what_has_the_name_of_an_image_and_is_none_is_told(tmp_path: Path) -> None:
+    """Each is listed with its reason, and the images beside it are used."""
+    drop = tmp_path / "drop"
+    image(drop / f"{APRIL}.tif")
+    (drop / "2025-04-11.tif").touch()
+    (drop / "2025-04-12.tif").symlink_to("away.tif")
+    (drop / "2025-04-13.tif").symlink_to("2025-04-13.tif")
+    (drop / "2025-04-14.tif").mkdir()
+    os.mkfifo(drop / "2025-04-15.tif")
+    found = {one.item: (one.verdict, one.version, one.reason) for one in look(wanted(drop))}
+    assert found.pop(APRIL)[0] == "usable"
+    assert found == {
+        f"drop/2025-04-{day}.tif": ("unfinished", "", f"{drop}/2025-04-{day}.tif{told}")
+        for day, told in {
+            11: " is empty, 0 bytes",
+            12: " (it leads to away.tif): No such file or directory",
+            13: " (it leads to 2025-04-13.tif): Too many levels of symbolic links",
+            14: " is a folder",
+            15: " is no file",
+        }.items()
+    }
+    (drop / "2025-04-11.tif").unlink()
+    image(drop / "2025-04-11.tif")
+    assert {one.item: one.verdict for one in look(wanted(drop))}["2025-04-11"] == "usable"
+
+
+def test_an_empty_band_or_mask_holds_its_date_back(tmp_path: Path) -> None:
+    masks = {"folder": tmp_path / "clouds", "pattern": "{date}.tif"}
+    here = wanted(tmp_path / "images", pattern="{date}/{band}.tif", masks=masks)
+    band(tmp_path / "images" / APRIL / "red.tif")
+    (tmp_path / "images" / APRIL / "nir.tif").touch()
+    (tmp_path / "clouds").mkdir()
+    (tmp_path / "clouds" / f"{APRIL}.tif").touch()
+    reasons = {one.item: one.reason for one in look(here)}
+    assert reasons[APRIL] == "band nir has not come yet"
+    assert reasons[f"images/{APRIL}/nir.tif"].endswith("nir.tif is empty, 0 bytes")
+    assert reasons[f"clouds/{APRIL}.tif"].endswith("is empty, 0 bytes")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what it may not read itself")
+def test_what_may_not_be_read_is_told() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        drop = Path(folder)
+        for day in (APRIL, MAY):
+            image(drop / f"{day}.tif")
+        (drop / f"{APRIL}.tif").chmod(0o600)
+        drop.chmod(0o755)
+        os.seteuid(65534)
+        try:
+            found = {one.item: (one.verdict, one.reason) for one in look(wanted(drop))}
+            assert found[MAY] == ("usable", "")
+            assert found[APRIL] == ("unfinished", f"{drop}/{APRIL}.tif: Permission denied")
+            os.seteuid(0)
+            drop.chmod(0o700)
+            os.seteuid(65534)
+            with pytest.raises(PermissionError):
+                look(wanted(drop))
+        finally:
+            os.seteuid(0)
 
 
 def test_a_file_is_left_alone_before_it_counts(tmp_path: Path) -> None:

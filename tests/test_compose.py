@@ -10,7 +10,6 @@ from pathlib import Path
 
 import prefect.settings
 import pytest
-import yaml
 from docker_files import (
     COMPOSE,
     DOCKER,
@@ -24,6 +23,8 @@ from docker_files import (
     environment,
     tool,
 )
+
+from geoseg.io import plain_yaml
 
 
 def test_compose_file_follows_the_compose_specification() -> None:
@@ -92,7 +93,7 @@ def test_services_are_watched_and_come_back(name: str) -> None:
 
 
 def test_who_reaches_whom() -> None:
-    networks = yaml.safe_load(COMPOSE.read_text())["networks"]
+    networks = plain_yaml.load(COMPOSE.read_text())["networks"]
     # Internal alone leaves the host itself within reach, by the address of the bridge
     closed = {
         "internal": True,
@@ -114,7 +115,7 @@ def test_who_reaches_whom() -> None:
 
 
 def test_volumes_are_declared_and_data_lies_at_one_path() -> None:
-    declared = set(yaml.safe_load(COMPOSE.read_text())["volumes"])
+    declared = set(plain_yaml.load(COMPOSE.read_text())["volumes"])
     mounts = [(name, v) for name, service in SERVICES.items() for v in service.get("volumes", [])]
     named = {v.split(":")[0] if isinstance(v, str) else v["source"] for _, v in mounts}
     assert {name for name in named if re.fullmatch(r"[a-z-]+", name)} == declared
@@ -141,7 +142,7 @@ def test_secrets_are_files_that_only_who_needs_them_sees() -> None:
         used = {value.removeprefix("/run/secrets/") for value in given.values()}
         assert used == set(service.get("secrets", [])), f"{name} is handed what it does not use"
     assert not any(SECRET.search(key) for target in ("cpu", "gpu") for key in environment(target))
-    declared = yaml.safe_load(COMPOSE.read_text())["secrets"]
+    declared = plain_yaml.load(COMPOSE.read_text())["secrets"]
     assert {f"{name}" for name in declared} == {
         "postgres_password", "ledger_password", "prefect_auth",
     }  # fmt: skip
@@ -176,7 +177,7 @@ def test_the_page_asks_nobody_but_its_server() -> None:
 
 
 def test_queues_are_those_of_the_deployments() -> None:
-    entries = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    entries = plain_yaml.load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
     queues = {entry["work_pool"]["work_queue_name"] for entry in entries}
     served = {
         word.partition("=")[2]

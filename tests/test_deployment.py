@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from stack_process import StackProcess, artifacts, report_of, running_stack
+
+from geoseg.io import plain_yaml
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
 
@@ -58,9 +59,9 @@ def test_train_model(stack: StackProcess, small_area: Path, mapped: Path) -> Non
 
 def test_evaluate_map(stack: StackProcess, small_area: Path, mapped: Path) -> None:
     """Scored again, now without the random forest; the map is not touched."""
-    config = yaml.safe_load((small_area / "small.yaml").read_text())
+    config = plain_yaml.load((small_area / "small.yaml").read_text())
     config["random_forest"] = False
-    (small_area / "again.yaml").write_text(yaml.safe_dump(config))
+    (small_area / "again.yaml").write_text(plain_yaml.dump(config))
     before, map_bytes = report_of(mapped), (mapped / "small_class.tif").read_bytes()
     arguments = {"config": str(small_area / "again.yaml"), "output": str(mapped)}
     done = stack.deploy("evaluate-map/scores", **arguments)

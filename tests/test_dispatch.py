@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,12 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
-from postgres import free_port
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Failed, Running
+from prefect_server import prefect_server, watcher
 from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 from flows.dispatch import PrefectDispatcher
@@ -32,39 +29,8 @@ pytestmark = pytest.mark.flow
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server of its own, with a deployment that nobody works on."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    home = tmp_path_factory.mktemp("prefect")
-    env = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    try:
-        _wait_for(url, process, home / "log")
-        with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-            flow = client.create_flow_from_name("crop-map")
-            client.create_deployment(flow, "area", enforce_parameter_schema=False)
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/health").status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    raise AssertionError(f"the server does not answer: {log.read_text()}")
 
 
 @pytest.fixture
@@ -161,14 +127,9 @@ def test_the_flow_orders_a_map(server: str, prefect: Any, tmp_path: Path) -> Non
     service = service_file(tmp_path, {"north": {}})
 
     def watch() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flows.watch_imagery", "--service", str(service)],
-            env={**os.environ, "PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parents[1],
-        )
+        process = watcher(service, server, tmp_path / "home")
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     image(tmp_path / "drop/north" / f"{APRIL}.tif")
     first = watch()

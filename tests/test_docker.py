@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from distributed.cli.dask_scheduler import main as dask_scheduler
 from distributed.cli.dask_worker import main as dask_worker
 from docker_files import (
@@ -26,6 +25,8 @@ from docker_files import (
     environment,
     tool,
 )
+
+from geoseg.io import plain_yaml
 
 
 def test_dockerfile_passes_hadolint() -> None:
@@ -99,7 +100,7 @@ def test_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None
     command = ["sh", str(DOCKER / "make-secrets.sh"), str(folder)]
     subprocess.run(command, check=True, capture_output=True)
     first = {path.name: path.read_text() for path in folder.iterdir()}
-    assert set(first) == set(yaml.safe_load(COMPOSE.read_text())["secrets"])
+    assert set(first) == set(plain_yaml.load(COMPOSE.read_text())["secrets"])
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
     assert len(set(first.values())) == 3

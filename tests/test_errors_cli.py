@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-import yaml
 from conftest import Raster
 from shapely.geometry import box
 
 from geoseg.config import ClassEntry
+from geoseg.io import plain_yaml
 from geoseg.model.bundle import CARD, WEIGHTS, ModelCard, save
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.normalization import Normalization
@@ -82,7 +82,7 @@ def run(tmp_path: Path, geoseg: Command) -> Callable[..., tuple[int, str, str]]:
 
     def call(command: str, config: Config) -> tuple[int, str, str]:
         path = tmp_path / "x.yaml"
-        path.write_text(yaml.safe_dump(config))
+        path.write_text(plain_yaml.dump(config))
         output = [] if command == "inspect" else ["--output", str(tmp_path / "out")]
         return geoseg(command, str(path), *output)
 

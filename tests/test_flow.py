@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 import rasterio
-import yaml
 from conftest import ROOT, run_geoseg
+
+from geoseg.io import plain_yaml
 
 pytestmark = pytest.mark.flow
 
@@ -102,11 +103,11 @@ def test_the_same_command_again_redoes_nothing(
 
 def _trained_copy(small_area: Path, finished: Path, name: str, **predict: int) -> Path:
     """A config that maps with the finished run's model."""
-    config = yaml.safe_load((small_area / "small.yaml").read_text())
+    config = plain_yaml.load((small_area / "small.yaml").read_text())
     config["model"] = {"bundle": str(finished / "model")}
     config["predict"].update(predict)
     path = small_area / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(plain_yaml.dump(config))
     return path
 
 

@@ -10,7 +10,6 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from affine import Affine
 from engine_season import make_bundle, make_imagery
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from geoseg.config.service import ControlConfig, GatesConfig
 from geoseg.errors import LabelError, OutputError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import configs, files, geotiffs
+from geoseg.io import configs, files, geotiffs, plain_yaml
 from geoseg.legend import NODATA, Legend, LegendClass
 from geoseg.operations.quality import recorded_gates
 from geoseg.operations.run import Run
@@ -64,7 +63,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "imagery": {"folder": str(folder / "images")},
         "model": {"bundle": str(make_bundle(folder / "model"))},
     }
-    (folder / "small.yaml").write_text(yaml.safe_dump(content))
+    (folder / "small.yaml").write_text(plain_yaml.dump(content))
     return folder / "small.yaml"
 
 

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 from conftest import ROOT
 from engine_season import BANDS, make_bundle
 
 from flows import guard
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
+from geoseg.io import geotiffs, plain_yaml
 
 MARK = "GEOSEG_TEST_MARK"
 
@@ -144,7 +143,7 @@ def long_run(tmp_path: Path) -> Path:
         "cluster": {"workers": 2, "lanes": 1},
     }
     path = tmp_path / "long.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(plain_yaml.dump(content))
     return path
 
 

@@ -205,7 +205,10 @@ HEAD = "name: x\nmodel: {bundle: m}\n"
         (HEAD + "imagery: {folder: a}\n? [a, b]\n: c", "not valid YAML"),
         (HEAD + "imagery: !!python/object:os.system {}", "not valid YAML"),
         (HEAD + "imagery: {folder: a}\n1: c", "1: Keys should be strings"),
-        (HEAD + "imagery: &x\n  folder: *x", r"imagery\.folder"),
+        (
+            HEAD + "imagery: &x\n  folder: *x",
+            "an alias stands inside of what it stands for.*line 3",
+        ),
         ("- a", "a mapping of keys, not list"),
         ("", "a mapping of keys, not NoneType"),
     ],

@@ -15,7 +15,6 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-import yaml
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import configs, geotiffs, legends
+from geoseg.io import configs, geotiffs, legends, plain_yaml
 from geoseg.legend import Legend, LegendClass
 from geoseg.product import style
 from geoseg.product.raster import mosaic, read_legend
@@ -83,7 +82,7 @@ def as_palette(legend: Legend) -> str:
 
 def as_yaml(legend: Legend) -> str:
     entries = [{"code": c.code, "name": c.name, "color": c.color} for c in legend]
-    return yaml.safe_dump(entries, allow_unicode=True)
+    return plain_yaml.dump(entries)
 
 
 WRITERS: dict[str, Callable[[Legend], str]] = {
@@ -121,8 +120,8 @@ def test_any_legend_survives(name: str, legend: Legend) -> None:
 
 
 def test_a_config_is_a_legend(tmp_path: Path) -> None:
-    entries = yaml.safe_load(as_yaml(GOOD))
-    (tmp_path / "other.yaml").write_text(yaml.safe_dump({"name": "other", "legend": entries}))
+    entries = plain_yaml.load(as_yaml(GOOD))
+    (tmp_path / "other.yaml").write_text(plain_yaml.dump({"name": "other", "legend": entries}))
     assert read(tmp_path / "other.yaml") == GOOD
 
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import pyogrio
 import pytest
-import yaml
 from parcel_map import box, write_layer
 
 from geoseg.errors import ConfigError, GeosegError, ParcelError
-from geoseg.io import configs
+from geoseg.io import configs, plain_yaml
 from geoseg.operations.parcels import check_run, require_run
 from geoseg.operations.run import Run
 from geoseg.operations.selection import select_scenes
@@ -29,14 +28,14 @@ def test_a_run_checks_the_parcels_of_its_config(halves: Path, tmp_path: Path) ->
         "model": {"bundle": "model"},
         "parcels": {"file": "p.gpkg", "declared": "crop", "above": 95},
     }
-    (tmp_path / "m.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "m.yaml").write_text(plain_yaml.dump(config))
     run = Run.open(tmp_path / "m.yaml", tmp_path)
     record = check_run(run)
     assert record["parcels"]["limits"] == {"above": 95, "share": 50, "mapped": 50}
     assert record["parcels"]["checks"]["unsure"]["parcels"] == 1
     assert run.recorded("parcels") == record
     assert pyogrio.read_info(run.folder.parcels, layer="parcels")["features"] == 1
-    (tmp_path / "m.yaml").write_text(yaml.safe_dump(config | {"parcels": None}))
+    (tmp_path / "m.yaml").write_text(plain_yaml.dump(config | {"parcels": None}))
     run = Run.open(tmp_path / "m.yaml", tmp_path)
     assert check_run(run) == {} == run.recorded("parcels")
 
@@ -56,7 +55,7 @@ def test_a_run_tells_of_bad_parcels_before_it_begins(season: Path, tmp_path: Pat
         ({"file": "p.gpkg", "declared": "kultur"}, "no column 'kultur'"),
         ({"file": "p.gpkg", "declared": "crop", "mapping": "c.csv"}, r"c\.csv: No such file"),
     ):
-        (tmp_path / "m.yaml").write_text(yaml.safe_dump(content | {"parcels": section}))
+        (tmp_path / "m.yaml").write_text(plain_yaml.dump(content | {"parcels": section}))
         run = Run.open(tmp_path / "m.yaml", tmp_path / "out")
         if message is None:
             require_run(run)

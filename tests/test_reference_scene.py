@@ -8,10 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import ROOT, run_geoseg
 
-from geoseg.io import rasters
+from geoseg.io import plain_yaml, rasters
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(1800)]
 
@@ -19,10 +18,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(1800)]
 def _config(folder: Path, block: int) -> Path:
     """The demo's config beside the scene, with another block size."""
     text = (ROOT / "configs/demo.yaml").read_text().replace("../data/demo", str(folder / "data"))
-    config = yaml.safe_load(text)
+    config = plain_yaml.load(text)
     config["predict"]["block"] = block
     path = folder / f"demo-{block}.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(plain_yaml.dump(config))
     return path
 
 
@@ -82,7 +81,7 @@ def test_gdalinfo_reads_a_cog_with_colours(demo: Path) -> None:
     assert band["noDataValue"] == 255
     assert len(band["overviews"]) >= 2
     table = band["colorTable"]["entries"]
-    legend = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())["legend"]
+    legend = plain_yaml.load((ROOT / "configs/demo.yaml").read_text())["legend"]
     for entry in legend:
         red, green, blue, _ = table[entry["code"]]
         assert f"#{red:02x}{green:02x}{blue:02x}" == entry["color"]

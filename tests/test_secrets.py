@@ -16,9 +16,10 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 from conftest import ROOT, run_geoseg
 from engine_season import make_bundle, make_imagery
+
+from geoseg.io import plain_yaml
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
 
@@ -105,7 +106,7 @@ def _config(folder: Path, name: str, options: dict[str, Any]) -> Path:
         "cluster": {"class": "distributed.LocalCluster", "workers": 1, "options": options},
     }
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(plain_yaml.dump(content))
     return path
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from geoseg.config.service import SeasonConfig, ServiceConfig
 from geoseg.errors import ConfigError
-from geoseg.io import configs
+from geoseg.io import configs, plain_yaml
 
 SERVICE: dict[str, Any] = {
     "work": "runs",
@@ -28,7 +27,7 @@ SERVICE: dict[str, Any] = {
 
 def load(folder: Path, content: dict[str, Any]) -> ServiceConfig:
     path = folder / "service.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(plain_yaml.dump(content), encoding="utf-8")
     return configs.load_service(path)
 
 
@@ -71,7 +70,7 @@ def test_days_are_slots() -> None:
 
 
 def _with(path: str, value: object) -> dict[str, Any]:
-    content = yaml.safe_load(yaml.safe_dump(SERVICE))
+    content = plain_yaml.load(plain_yaml.dump(SERVICE))
     *way, last = path.split("/")
     place = content
     for key in way:

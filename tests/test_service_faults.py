@@ -22,13 +22,13 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-import yaml
 from conftest import run_geoseg
 from postgres import Postgres, free_port, postgres
 from service_areas import DATES, make_ground, service_config, write_service
 from service_stack import Receiver, RunningService, receiver, start_service
 from stack_process import StackProcess, artifacts, running_stack, wait_for
 
+from geoseg.io import plain_yaml
 from geoseg.operations.service.orders import Order
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(420)]
@@ -196,7 +196,7 @@ def test_a_run_is_cancelled(service: RunningService) -> None:
     service.geoseg("ledger", str(service.file), "--retry", str(order.id))
     service.wait_for_state("cancel", "published", seconds=240)
     order = service.require_sound("cancel")
-    report = yaml.safe_load((order.output / "report.json").read_text())
+    report = plain_yaml.load((order.output / "report.json").read_text())
     assert report["plan"]["resumed"] >= kept >= 4
 
 
@@ -331,7 +331,7 @@ def test_the_storage_is_away(service: RunningService) -> None:
         done = run_geoseg(*command, env=SECRETS)
         assert done.returncode == 0, done.stderr
         assert order.version in done.stdout
-    report = yaml.safe_load((order.output / "report.json").read_text())
+    report = plain_yaml.load((order.output / "report.json").read_text())
     assert report["plan"]["resumed"] == report["plan"]["blocks"]
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from affine import Affine
 from conftest import ROOT, Raster
 from engine_season import BANDS, DATES, make_bundle
@@ -20,6 +19,7 @@ from slurm_cluster import Slurm, slurm
 from stack_process import clean_environment, wait_for
 
 from geoseg.grid import Grid
+from geoseg.io import plain_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -68,7 +68,7 @@ def area(tmp_path_factory: pytest.TempPathFactory, raster: Raster) -> Path:
 
 def config(folder: Path, name: str, class_: str | None = "", workers: int = 2, **own: Any) -> Path:
     """area.yaml with what is site's own replaced, small, and the timeouts short."""
-    content = yaml.safe_load(AREA.read_text())
+    content = plain_yaml.load(AREA.read_text())
     content["imagery"]["folder"] = str(folder / "imagery")
     content["model"]["bundle"] = str(folder / "model")
     content["predict"] = {"core": 64, "margin": 96, "block": 64, "precision": "fp32"}
@@ -87,7 +87,7 @@ def config(folder: Path, name: str, class_: str | None = "", workers: int = 2, *
             **own,
         }  # fmt: skip
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(plain_yaml.dump(content))
     return path
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from conftest import ROOT, run_geoseg
 from engine_season import make_bundle, make_imagery, plan, predict_here
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from geoseg.engine.block import part_path
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
-from geoseg.io import files
+from geoseg.io import files, plain_yaml
 from geoseg.operations import progress_file, status_text
 from geoseg.operations.metrics import parse_address, serve
 from geoseg.operations.progress_file import progress_path
@@ -46,7 +45,7 @@ def config(tmp_path: Path) -> Path:
         "cluster": {"workers": 0, "lanes": 1},
     }
     path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(plain_yaml.dump(content))
     return path
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-import yaml
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +24,7 @@ from geoseg.engine.job import Job, open_job
 from geoseg.engine.probe import block_at, patches_at, predict_pixel
 from geoseg.errors import ChangedInputError, ConfigError, OutputError
 from geoseg.grid import Grid, Window
-from geoseg.io import files, geotiffs, rasters
+from geoseg.io import files, geotiffs, plain_yaml, rasters
 from geoseg.legend import NODATA
 from geoseg.model.bundle import ModelCard, save
 from geoseg.model.networks import NetworkSpec, build
@@ -141,7 +140,7 @@ class Mapped:
 
 def finish(config: dict[str, Any], folder: Path) -> Mapped:
     path = folder / "x.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(plain_yaml.dump(config))
     run = Run.open(path, folder / "out")
     mapping.predict_blocks(run, workers=0)
     mapping.finish_map(run)

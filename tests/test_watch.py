@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from service_season import APRIL, BANDS, MAY, Runs, image, load, look, service_file
 
 from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
 from geoseg.imagery.scenes import select
-from geoseg.io import configs, locks
-from geoseg.operations.service import fetch, transitions
+from geoseg.io import configs, locks, plain_yaml
+from geoseg.operations.service import fetch, transitions, watch
 from geoseg.operations.service.dispatch import Kind
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import Order
@@ -177,8 +176,8 @@ def test_another_model_makes_another_map_and_another_cluster_or_score_does_not(
     look(service, runs)
     end(service)
     run = service.parent / "run.yaml"
-    content = yaml.safe_load(run.read_text())
-    run.write_text(yaml.safe_dump({**content, "cluster": {"workers": 3}, "title": "New"}))
+    content = plain_yaml.load(run.read_text())
+    run.write_text(plain_yaml.dump({**content, "cluster": {"workers": 3}, "title": "New"}))
     look(service, runs)
     assert len(orders(service)) == 1
     card = service.parent / "model" / "card.json"
@@ -199,11 +198,54 @@ def test_one_area_that_fails_stops_no_other(tmp_path: Path, runs: Runs) -> None:
     assert record["claimed"] == 1
     assert "missing.yaml: no such config file" in record["failed"]["bad"]
     assert "nowhere: no such folder" in record["failed"]["gone"]
-    assert not record["all_failed"]
+    assert list(record["failed"]) == ["bad", "gone"]
     with Ledger.open(load(service)) as ledger:
         assert "no such config file" in ledger.noted("bad", "20250401-20250531")
-    alone = service_file(tmp_path, {"bad": areas["bad"]})
-    assert look(alone, runs)["all_failed"]
+
+
+def test_a_bug_in_one_area_stops_no_other(
+    tmp_path: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told of that area, with where it happened in the log."""
+    service = service_file(tmp_path, {"one": {}, "two": {}})
+    for area in ("one", "two"):
+        for day in (APRIL, MAY):
+            drop(service, day, area=area)
+    choose = watch.choose
+
+    def faulty(found: Any, slots: Any, ready: Any) -> Any:
+        if "/drop/one/" in found[0].files[0].href:
+            raise ZeroDivisionError("\ud800 divided by zero")
+        return choose(found, slots, ready)
+
+    monkeypatch.setattr(watch, "choose", faulty)
+    record = look(service, runs)
+    assert [order.area for order in orders(service)] == ["two"]
+    told = "a fault of geoseg: ZeroDivisionError: \\ud800 divided by zero"
+    assert record["failed"] == {"one": told}
+    assert "in faulty" in caplog.text
+    with Ledger.open(load(service)) as ledger:
+        assert ledger.noted("one", "20250401-20250531") == told
+
+
+def test_an_area_whose_source_hangs_holds_up_no_other(
+    tmp_path: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = service_file(tmp_path, {"one": {}, "two": {}})
+    for day in (APRIL, MAY):
+        drop(service, day, area="two")
+    searched = watch.folder.look
+
+    def slow(wanted: Any, known: Any) -> Any:
+        if wanted.drop.folder.name == "one":
+            while not orders(service):
+                time.sleep(0.01)
+        return searched(wanted, known)
+
+    monkeypatch.setattr(watch.folder, "look", slow)
+    record = look(service, runs)
+    assert record["claimed"] == 1
+    assert list(record["waiting"]) == ["one", "two"], "in the order of the service file"
 
 
 def test_a_model_that_takes_another_number_of_images(tmp_path: Path, runs: Runs) -> None:

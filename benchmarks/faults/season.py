@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
-import yaml
 from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.config import ClassEntry
+from geoseg.io import plain_yaml
 from geoseg.model.bundle import ModelCard, save
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.normalization import Normalization
@@ -64,7 +64,7 @@ def make_season(folder: Path, bundle: Path | None = None) -> Season:
         "predict": {"core": CORE, "margin": MARGIN, "block": CORE, "precision": "fp32"},
         "cluster": {"workers": 2},
     }
-    season.config.write_text(yaml.safe_dump(content))
+    season.config.write_text(plain_yaml.dump(content))
     return season
 
 

@@ -56,7 +56,7 @@ def find(folder: Path, pattern: str, date_format: str, section: str) -> list[Mat
     if not folder.is_dir():
         raise EmptySelectionError(f"{folder}: no such folder; check '{section}.folder'")
     named = fitting(folder, pattern, date_format, section)
-    found = [to_match(path, groups, date_format) for path, groups in named]
+    found = [to_match(path, groups, date_format) for path, groups in named if path.is_file()]
     if not found:
         some = ", ".join(sorted(p.name for p in folder.iterdir())[:3]) or "nothing"
         raise EmptySelectionError(
@@ -69,14 +69,17 @@ def find(folder: Path, pattern: str, date_format: str, section: str) -> list[Mat
 def fitting(
     folder: Path, pattern: str, date_format: str, section: str
 ) -> Iterator[tuple[Path, Groups]]:
-    """The files whose names fit, in order of name, and what stands at the pattern's placeholders."""
+    """What has a name that fits, in order of name, and what stands at the pattern's placeholders.
+
+    It need not be a file: a folder or a link to nothing may have such a name too.
+    """
     expression = _expression(pattern, date_format, section)
     # Exactly as deep as the pattern: quick in a large tree, and links to folders are followed.
     for path in sorted(folder.glob("/".join("*" * (pattern.count("/") + 1)))):
         name = path.relative_to(folder).as_posix()
         match = expression.fullmatch(name)
         # A writer that was killed leaves a hidden part of a file.
-        if match and path.is_file() and not re.search(r"(^|/)\.", name):
+        if match and not re.search(r"(^|/)\.", name):
             yield path, match.groupdict()
 
 

@@ -8,15 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from geoseg.config import ClassEntry, RunConfig, make_legend
 from geoseg.config.base import FilePath, Section
 from geoseg.config.service import GatesConfig, ServiceConfig
 from geoseg.errors import ConfigError
-from geoseg.io import confine, legends
-from geoseg.io.plain_yaml import Loader
+from geoseg.io import confine, legends, plain_yaml
 
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
 
@@ -58,14 +56,14 @@ def mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; ``ConfigError`` where there is none."""
     confine.local(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        content = plain_yaml.load(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not a text file; a config is YAML") from None
-    except yaml.YAMLError as error:
-        text = " ".join(str(error).replace('in "<unicode string>", ', "").split())
-        raise ConfigError(f"{path}: not valid YAML: {text}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{path}, line {line}: not a text file in UTF-8; a config is YAML, saved as UTF-8"
+        ) from None
     except OSError as error:
         kind = "is a folder, not a config file" if path.is_dir() else f"cannot be read: {error}"
         raise ConfigError(f"{path} {kind}") from None
@@ -158,6 +156,8 @@ def _line(problem: Mapping[str, Any], kind: type[Section]) -> str:
         return f"{where}: missing; the run needs it"
     text = str(problem["msg"]).removeprefix("Value error, ")
     value = problem.get("input")
+    if problem["type"] == "string_type" and isinstance(value, int | float):
+        text += "; what looks like a number, true or false is text in quotes"
     return f"{where}: {text}" + ("" if isinstance(value, dict) else f" (got {value!r})")
 
 

@@ -104,6 +104,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def plain(text: str) -> str:
+    """Text that can be written to any file or database: names of files need not be UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
 def digest(content: Any) -> str:
     """Hex digest of a JSON value, the same for the same content whatever the key order."""
     text = json.dumps(content, sort_keys=True, default=str)

@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import yaml
-
 from geoseg.errors import ConfigError
-from geoseg.io import confine
-from geoseg.io.plain_yaml import Loader
+from geoseg.io import confine, plain_yaml
 
 Entry = dict[str, Any]
 """One class: ``code``, ``name`` and, where the file has it, ``color`` (``#rrggbb``)."""
@@ -75,11 +72,7 @@ def _lines(text: str) -> list[str]:
 
 def _yaml(path: Path, text: str) -> list[Entry]:
     """A list of classes, or a mapping with the key ``legend`` (another run's config)."""
-    try:
-        content = yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        told = " ".join(str(error).replace('in "<unicode string>", ', "").split())
-        raise ConfigError(f"{path}: not valid YAML: {told}") from None
+    content = plain_yaml.load(text, path)
     entries = content.get("legend") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError(

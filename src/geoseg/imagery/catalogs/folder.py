@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,29 +71,42 @@ def look(wanted: Wanted, known: Known = nothing_known) -> tuple[Found, ...]:
 
 
 def _matches(folder: Path, pattern: str, date_format: str, bad: list[Found]) -> Iterator[Match]:
-    """The files that fit; those whose date is none go to ``bad`` and stop nobody else."""
+    """The files that fit; what is no file, or whose date is none, goes to ``bad`` and stops nobody
+    else. Raises ``OSError`` where the folder may not be looked into."""
+    os.scandir(folder).close()  # looking for names that fit would find none in it
     for path, groups in fitting(folder, pattern, date_format, "drop"):
-        if UNDER_WAY.search(path.name) or not _size(path):
-            continue
-        match = _match(path, groups, date_format, bad)
-        if match:
+        match = None if UNDER_WAY.search(path.name) else _match(path, groups, date_format, bad)
+        problem = _no_file(path) if match else ""
+        if match and match.date and problem:
+            name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
+            bad.append(_unfinished(Found(files.plain(name), match.date), files.plain(problem)))
+        elif match:
             yield match
 
 
-def _size(path: Path) -> int:
+def _no_file(path: Path) -> str:
+    """Why it cannot be an image; empty for a file with something in it."""
     try:
-        return path.stat().st_size
-    except OSError:  # taken away at this moment
-        return 0
+        status = path.stat()
+    except OSError as error:  # a link to nothing, or taken away at this moment
+        where = f" (it leads to {os.readlink(path)})" if path.is_symlink() else ""
+        return f"{path}{where}: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path} is a folder" if path.is_dir() else f"{path} is no file"
+    if files.plain(str(path)) != str(path):
+        return f"{path}: the name is not in UTF-8; rename it"
+    return "" if status.st_size else f"{path} is empty, 0 bytes"
 
 
 def _match(path: Path, groups: Groups, date_format: str, bad: list[Found]) -> Match | None:
     try:
         return to_match(path, groups, date_format)
     except SceneError as error:
-        stamp = files.digest(str(path))[:16]
+        name, stamp = files.plain(path.name), files.digest(str(path))[:16]
         bad.append(
-            Found(path.name, dt.date.min, stamp, stamp, verdict="refused", reason=str(error))
+            Found(
+                name, dt.date.min, stamp, stamp, verdict="refused", reason=files.plain(str(error))
+            )
         )
         return None
 

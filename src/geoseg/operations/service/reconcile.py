@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 
 from geoseg.config.service import ServiceConfig
 from geoseg.io import locks
@@ -14,14 +15,17 @@ ALIVE = ("pending", "running")
 OVER = ("completed", "failed", "crashed", "cancelled")
 
 
-def reconcile(service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher) -> Counter[str]:
+def reconcile(
+    service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher, asked: Container[int] = ()
+) -> Counter[str]:
     """Look after every order that has not ended; returns how many of each kind of thing were done.
 
+    The runs of the orders in ``asked`` were asked for a moment ago.
     Raises ``RemoteError`` where the dispatcher does not answer; the next time goes on from there.
     """
     done: Counter[str] = Counter()
     for order in ledger.orders(states=ACTIVE):
-        if order.area in service.areas:
+        if order.area in service.areas and order.id not in asked:
             done[_attend(service, ledger, dispatcher, order)] += 1
     del done[""]
     return done

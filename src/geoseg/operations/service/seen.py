@@ -38,8 +38,7 @@ class Seen:
             connection.execute(select(schema).with_for_update())  # two watchers see the same
             for sighting in ended:
                 _forget(connection, sighting)
-            for one in changed:
-                _store(connection, area, season, one)
+            _store(connection, area, season, changed)
 
         if changed or ended:
             self._database.write(work)
@@ -82,25 +81,26 @@ def _ended(known: Sequence[Sighting], found: Sequence[Found]) -> tuple[Sighting,
     return tuple(s for s in known if not s.found.version and s.found.item not in pending)
 
 
-def _store(connection: Connection, area: str, season: str, found: Found) -> None:
-    """Write one down, or what has changed of it."""
-    place = {"area": area, "season": season}
-    values, now = from_found(found), utc_now()
-    row = connection.execute(
-        select(sightings.c.id, sightings.c.verdict, sightings.c.reason)
-        .where(*_is(area, season, found.item, found.version))
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
-        new = {**place, **values, "seen": now, "changed": now}
-        connection.execute(insert(sightings).values(new))
-        return
-    changed: dict[str, Any] = {}
-    if (row.verdict, row.reason) != (found.verdict, found.reason):
-        changed["changed"] = now
-    connection.execute(
-        update(sightings).where(sightings.c.id == row.id).values({**values, **changed})
+def _store(connection: Connection, area: str, season: str, found: Sequence[Found]) -> None:
+    """Write them down, or what has changed of them."""
+    place, now = {"area": area, "season": season}, utc_now()
+    c = sightings.c
+    query = select(c.id, c.item, c.version, c.verdict, c.reason).where(
+        c.area == area, c.season == season
     )
+    known = {(row.item, row.version): row for row in connection.execute(query.with_for_update())}
+    new = [one for one in found if (one.item, one.version) not in known]
+    if new:  # all at once: a season of a new area is many
+        rows = [{**place, **from_found(one), "seen": now, "changed": now} for one in new]
+        connection.execute(insert(sightings), rows)
+    for one in found:
+        row = known.get((one.item, one.version))
+        if row is None:
+            continue
+        values = from_found(one)
+        if (row.verdict, row.reason) != (one.verdict, one.reason):
+            values["changed"] = now
+        connection.execute(update(sightings).where(c.id == row.id).values(values))
 
 
 def _forget(connection: Connection, sighting: Sighting) -> None:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from geoseg.config import RunConfig
 from geoseg.config.service import AreaConfig
 from geoseg.errors import ConfigError, ModelError
-from geoseg.io import configs, files
+from geoseg.io import configs, files, plain_yaml
 from geoseg.model import bundle
 
 OF_FILES = frozenset(
@@ -95,4 +93,4 @@ def write_config(path: Path, config: RunConfig) -> None:
     content = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if config.cluster.options:  # left out of dumps, lest they get into reports
         content["cluster"]["options"] = dict(config.cluster.options)
-    files.write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    files.write_text(path, plain_yaml.dump(content))

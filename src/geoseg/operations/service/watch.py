@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from geoseg.config.service import AreaConfig, ServiceConfig
@@ -12,7 +13,7 @@ from geoseg.errors import GeosegError, LedgerError
 from geoseg.feedback import Progress
 from geoseg.imagery.catalogs import folder, stac
 from geoseg.imagery.catalogs.found import Found
-from geoseg.io import files
+from geoseg.io import files, logs
 from geoseg.operations.run import Record
 from geoseg.operations.service.choose import choose, judge, why_not
 from geoseg.operations.service.dispatch import Dispatcher, dispatch
@@ -21,6 +22,10 @@ from geoseg.operations.service.orders import ACTIVE, Order, Selection, Sighting
 from geoseg.operations.service.placing import Place, write_order
 from geoseg.operations.service.reconcile import reconcile
 from geoseg.operations.service.template import Template, load_template
+from geoseg.redaction import redact
+
+LONGEST = 500
+"""Characters of a fault that are kept."""
 
 AT_ONCE = 4
 """Areas whose sources are looked at at the same time: most of it is waiting for servers."""
@@ -40,42 +45,77 @@ def poll(
 ) -> Record:
     """Look at every area once, order the maps that can be made, look after the orders under way.
 
-    An area that fails (its source is down, its config is wrong) stops no other; the record's
-    ``failed`` says why, and the ledger keeps it; ``all_failed``: no other is left. Raises
-    ``LedgerError``.
+    An area that fails stops no other, whatever it fails of; the record's ``failed`` says why, and
+    the ledger keeps it. Raises ``LedgerError``.
     """
     waiting: dict[str, str] = {}
     failed: dict[str, str] = {}
     done: Counter[str] = Counter()
+    asked: set[int] = set()
     step = progress.start("watch", len(service.areas), "areas")
     with ThreadPoolExecutor(AT_ONCE) as pool, step:
-        looks = {name: pool.submit(_look, service, ledger, name) for name in service.areas}
-        for name, look in looks.items():
+        areas = {
+            pool.submit(copy_context().run, _attend, service, ledger, dispatcher, name): name
+            for name in service.areas
+        }
+        for ended in as_completed(areas):  # a source that hangs holds up no other
+            name = areas[ended]
             try:
-                waiting[name] = _attend(service, ledger, dispatcher, name, look, done)
+                outcome = ended.result()
+                waiting[name] = outcome.stands
+                done["seen"] += outcome.seen
+                if outcome.order:
+                    asked.add(outcome.order)
             except LedgerError:
                 pool.shutdown(cancel_futures=True)
                 raise
-            except (GeosegError, OSError) as error:  # the latter: its storage is away
-                failed[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - the last resort of an area: the others go on
+                failed[name] = _failure(name, error)
             season = service.areas[name].season.name
             if ledger.note(name, season, waiting.get(name) or failed[name]):
                 progress.say(f"{name}: {waiting.get(name) or failed[name]}")
             step.advance()
     record = {
         "areas": len(service.areas),
-        "waiting": waiting,
-        "failed": failed,
-        "all_failed": len(failed) == len(service.areas),
+        "waiting": _in_order(service, waiting),
+        "failed": _in_order(service, failed),
     }
+    done["claimed"] += len(asked)
     try:
-        done.update(reconcile(service, ledger, dispatcher))
+        done.update(reconcile(service, ledger, dispatcher, asked))
     except LedgerError:
         raise
     except GeosegError as error:
         record["unreconciled"] = str(error)
         progress.say(f"orders under way were not looked after: {error}")
     return {**record, **done}
+
+
+def _failure(name: str, error: Exception) -> str:
+    """Why an area could not be looked at. What no user can mend leaves its traceback in the log."""
+    if isinstance(error, GeosegError | OSError):  # the latter: its storage is away
+        text = str(error)
+    else:
+        logs.log.error("%s: a fault of geoseg; the other areas go on", name, exc_info=error)
+        text = redact(f"a fault of geoseg: {type(error).__name__}: {error}"[:LONGEST])
+    return files.plain(text)
+
+
+def _in_order(service: ServiceConfig, told: Mapping[str, str]) -> dict[str, str]:
+    """By area as the service file has them, not as they ended."""
+    return {name: told[name] for name in service.areas if name in told}
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a look has come to in an area."""
+
+    stands: str
+    """How the area stands."""
+    seen: int = 0
+    """Images that are new or have changed."""
+    order: int = 0
+    """The order that was made, and whose run was asked for."""
 
 
 def _look(service: ServiceConfig, ledger: Ledger, name: str) -> _Look:
@@ -98,35 +138,42 @@ def _attend(
     ledger: Ledger,
     dispatcher: Dispatcher,
     name: str,
-    look: Future[_Look],
-    done: Counter[str],
-) -> str:
-    """Record what was found for an area, order a map where there is one; says how it stands."""
-    area, now = service.areas[name], look.result()
-    season, slots = area.season.name, area.season.windows()
-    done["seen"] += ledger.see(name, season, now.found, now.known)
-    chosen = choose(now.found, slots, area.ready)
+) -> _Outcome:
+    """Look at an area, record what was found, order a map where there is one."""
+    area, now = service.areas[name], _look(service, ledger, name)
+    seen = ledger.see(name, area.season.name, now.found, now.known)
+    chosen = choose(now.found, area.season.windows(), area.ready)
     if chosen.lacking:
-        return chosen.lacking
-    fingerprint = _fingerprint(name, area, now.template, chosen.selection)
+        return _Outcome(chosen.lacking, seen)
+    stands, order = _order(service, ledger, name, now, chosen.selection)
+    if order is None:
+        return _Outcome(stands, seen)
+    dispatch(ledger, dispatcher, order)
+    return _Outcome(stands, seen, order.id)
+
+
+def _order(
+    service: ServiceConfig, ledger: Ledger, name: str, now: _Look, selection: Selection
+) -> tuple[str, Order | None]:
+    """How an area with an image for each slot stands, and the order where one was made for them."""
+    area, season = service.areas[name], service.areas[name].season.name
+    fingerprint = _fingerprint(name, area, now.template, selection)
     orders = [order for order in ledger.orders(name) if order.season == season]
     made = [o for o in orders if o.fingerprint == fingerprint and o.state != "superseded"]
     if made:
-        return _told(made[0])
-    unwanted = why_not(_last(orders), chosen.selection, now.template.fingerprint, area.ready)
+        return _told(made[0]), None
+    unwanted = why_not(_last(orders), selection, now.template.fingerprint, area.ready)
     if unwanted:
-        return unwanted
+        return unwanted, None
     place = Place.of(service, name, fingerprint)
-    write_order(place, name, area, now.template, _images(now.found, chosen.selection))
+    write_order(place, name, area, now.template, _images(now.found, selection))
     order = ledger.claim(
-        name, season, fingerprint, chosen.selection, place.config, place.output,
+        name, season, fingerprint, selection, place.config, place.output,
         now.template.fingerprint,
     )  # fmt: skip
     if order is None:  # another watcher was quicker
-        return "another watcher has just ordered this map"
-    done["claimed"] += 1
-    dispatch(ledger, dispatcher, order)
-    return _told(order)
+        return "another watcher has just ordered this map", None
+    return _told(order), order
 
 
 def _fingerprint(name: str, area: AreaConfig, template: Template, selection: Selection) -> str:
