@@ -21,7 +21,8 @@ from geoseg.learning.batches import Batch
 MOST = 8
 """Shares of a batch at most: each costs a gradient of all weights, whatever it holds."""
 LEAST, LEAST_PIXELS = 2, 2**14
-"""Samples and pixels in a share at least: of less, batch normalization's statistics are noise."""
+"""Samples and pixels in a share of a full batch at least: of less, batch normalization's statistics
+are noise."""
 
 
 def share_size(config: TrainConfig) -> int:
@@ -62,7 +63,8 @@ class Replicas:
         whole = sum(sizes)
         for norm, *seen in zip(_norms(self.network), *map(_norms, self.copies), strict=True):
             norm.num_batches_tracked += 1
-            momentum = norm.momentum or 1 / int(norm.num_batches_tracked)
+            mean = 1 / int(norm.num_batches_tracked)
+            momentum = mean if norm.momentum is None else norm.momentum
             for name in ("running_mean", "running_var"):
                 found = [
                     getattr(one, name) * (size / whole)
