@@ -75,9 +75,9 @@ def digest(module: nn.Module) -> str:
     return hashlib.sha256(b"".join(state[name] for name in sorted(state))).hexdigest()
 
 
-def learnt(threads: int) -> str:
+def learnt(threads: int, precision: str = "fp32") -> str:
     """Checksum of what a fit learns with so many threads."""
-    fitted = fit(CONFIG.model_copy(update={"threads": threads}))
+    fitted = fit(CONFIG.model_copy(update={"threads": threads, "precision": precision}))
     found = fitted.run(Silent())
     return digest(fitted.network) + str([entry["loss"] for entry in found.history])
 
