@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -37,6 +38,8 @@ from geoseg.model.bundle import load, load_card
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.model.predictor import Predictor
 from geoseg.normalization import Normalization
+from geoseg.operations.run import Run
+from geoseg.operations.steps import train_model
 
 HEIGHT, WIDTH, FIELD = 120, 155, 15
 GRID = Grid(CRS.from_epsg(32631).to_wkt(), Affine(10, 0, 5e5, 0, -10, 5.6e6), HEIGHT, WIDTH)
@@ -271,11 +274,33 @@ def test_training_twice_gives_the_same_weights(season: Season, tmp_path: Path) -
         assert torch.equal(tensor, weights[1][name]), name
 
 
+def test_a_run_with_other_threads_keeps_its_model(season: Season, tmp_path: Path) -> None:
+    def trained(**settings: int) -> bytes:
+        chosen = {"patch": 32, "epochs": 1, **settings}
+        content = {
+            "name": "m",
+            "imagery": {"folder": str(season.folder)},
+            "legend": [{"code": c.code, "name": c.name} for c in LEGEND.classes],
+            "labels": {"file": str(season.folder / "known" / "labels.tif")},
+            "split": {"block": 24, "validation": 0.25},
+            "model": {"depth": 3, "decoder_channels": [8, 8, 8]},
+            "train": chosen,
+        }
+        (tmp_path / "m.yaml").write_text(yaml.safe_dump(content))
+        run = Run.open(tmp_path / "m.yaml", tmp_path / "out")
+        train_model(run)
+        return (run.folder.model / "card.json").read_bytes()
+
+    first = trained(threads=1)
+    assert trained(threads=2) == first  # with its date and seconds: it was not trained again
+    assert trained(threads=2, seed=9) != first
+
+
 class _Waning(Fit):
     """A fit whose second epoch is its best, by decree; remembers the weights of each epoch."""
 
     def validate(self) -> Scores:
-        state = self._average.module.state_dict()
+        state = self._average.state_dict()
         self.seen = [*getattr(self, "seen", []), {n: t.clone() for n, t in state.items()}]
         right = {1: 5, 2: 9}.get(len(self.seen), 7)
         return Scores(LEGEND, np.array([[right, 10 - right, 0], [0, 10, 0], [0, 0, 10]]))

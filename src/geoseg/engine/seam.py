@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -10,16 +11,21 @@ from torch import Tensor
 
 from geoseg.engine.ensemble import Ensemble, EnsembleSpec
 from geoseg.engine.feed import upload
+from geoseg.engine.local import cores
 from geoseg.engine.stitch import stitch
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.scenes import Scene
 from geoseg.model.bundle import identify
 from geoseg.model.context import SeamError
-from geoseg.tiling import Lattice
+from geoseg.tiling import Lattice, Patch
 
 SIDE, CORE = 768, 256
 """Side of the piece in pixels, and of the cores it is cut into: small, so that there are borders."""
+
+
+MOST = 4
+"""Patches at once at most: each takes its memory."""
 
 
 def measure_seam(bundle: Path, scenes: tuple[Scene, ...], margin: int) -> SeamError | None:
@@ -40,8 +46,17 @@ def measure_seam(bundle: Path, scenes: tuple[Scene, ...], margin: int) -> SeamEr
     def forward(extents: Sequence[Window]) -> Tensor:
         return ensemble.probabilities([raw[extent.within(whole)] for extent in extents])
 
-    tiled = stitch(whole, lattice, list(lattice.patches(whole)), forward).argmax(dim=0)
-    other = (tiled != forward([whole])[0].argmax(dim=0)) & mapped
+    def classes(patch: Patch) -> Tensor:
+        return stitch(patch.core, lattice, [patch], forward).argmax(dim=0)
+
+    patches = list(lattice.patches(whole))
+    tiled = torch.empty(piece.shape, dtype=torch.int64)
+    # One thread per network, as when mapping: several would spin wherever they wait for another.
+    with ThreadPoolExecutor(min(cores(), MOST), "seam", torch.set_num_threads, (1,)) as pool:
+        untiled = pool.submit(forward, [whole])
+        for patch, found in zip(patches, pool.map(classes, patches), strict=True):
+            tiled[patch.core.within(whole)] = found
+    other = (tiled != untiled.result()[0].argmax(dim=0)) & mapped
     pixels = int(mapped.sum())
     return SeamError(core=CORE, margin=margin, pixels=pixels, share=int(other.sum()) / pixels)
 

@@ -1,34 +1,31 @@
 """Fitting a network to samples: epochs of training, each scored on the validation part.
 
-On a CPU the same seed, threads and machine give the same weights; CUDA sums in an order of its own.
+On a CPU the same data, config and kind of processor give the same weights, whatever the number of
+its cores; CUDA sums in an order of its own.
 """
 
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from geoseg.config import TrainConfig
 from geoseg.feedback import Progress
-from geoseg.learning.batches import Loader
-from geoseg.learning.losses import class_weights, masked_cross_entropy
+from geoseg.learning.batches import Batch, Loader
+from geoseg.learning.lanes import Lanes
+from geoseg.learning.losses import class_weights, known_weight, masked_cross_entropy
 from geoseg.learning.machine import Machine
 from geoseg.learning.metrics import Scores, count_confusion
+from geoseg.learning.shares import Replicas, cut
 from geoseg.learning.split import Part
+from geoseg.learning.update import Update
 from geoseg.legend import UNKNOWN, Legend
-
-CLIP = 5.0
-"""Largest norm of a gradient: one odd sample must not throw the weights."""
-MEMORY = 0.98
-"""Share of the averaged weights that a step leaves: they look back about 50 steps."""
-WARM_UP = 0.15
-"""Share of the steps in which the learning rate rises to its height; then it falls as a cosine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +52,13 @@ class Fit:
         self._validation = loader.samples.holding(Part.VALIDATION)
         weights = class_weights(self._pixels(), self.config.class_weights)
         self._weights = torch.from_numpy(weights).to(machine.device)
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            fused=True,
-        )
+        self._lanes = Lanes(machine.lanes)
+        self._replicas = Replicas.of(network, -(-self.config.batch // machine.share))
         # What is scored and kept is a running average of the weights (Polyak and Juditsky 1992): on
         # a few hundred labels the weights of one epoch are a lottery, their average is not.
-        self._average = AveragedModel(network, avg_fn=_remember, use_buffers=True)
+        self._average = deepcopy(network).eval()
         steps = -(-len(self._train) // self.config.batch) * self.config.epochs
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, self.config.learning_rate, total_steps=steps, pct_start=WARM_UP
-        )
+        self._update = Update(network, self._average, self.config, steps, self._lanes)
         self._history: list[dict[str, float]] = []
         self._best: Scores | None = None
         self._best_epoch, self._better_epoch = 0, 0
@@ -92,7 +83,7 @@ class Fit:
 
     def _epoch(self, epoch: int) -> None:
         began = time.perf_counter()
-        rate = self._schedule.get_last_lr()[0]
+        rate = self._update.rate
         loss = self._train_once(epoch)
         scores = self.validate()
         entry = {
@@ -109,40 +100,56 @@ class Fit:
         # A tie goes to the later epoch, since the learning rate has fallen; it is no progress, though.
         if self._best is None or _rank(scores) >= _rank(self._best):
             self._best, self._best_epoch = scores, epoch
-            state = self._average.module.state_dict()
+            state = self._average.state_dict()
             self._kept = {name: tensor.clone() for name, tensor in state.items()}
 
     def _train_once(self, epoch: int) -> float:
         """One pass over the training samples; the mean loss."""
-        self.network.train()
-        losses = []
-        for batch in self.loader.training(self._train, epoch):
-            features, target = self.machine.load(batch)
-            with self.machine.autocast():
-                logits = self.network(features)
-            loss = masked_cross_entropy(logits, target, self._weights)
-            self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
-            self._optimizer.step()
-            self._schedule.step()
-            self._average.update_parameters(self.network)
-            losses.append(loss.detach())
-        return float(torch.stack(losses).mean())
+        batches = enumerate(self.loader.training(self._train, epoch))
+        return float(torch.stack([self.step(batch, epoch, n) for n, batch in batches]).mean())
 
-    @torch.inference_mode()
+    def step(self, batch: Batch, epoch: int, number: int) -> torch.Tensor:
+        """Learn from batch ``number`` of an epoch; its loss."""
+        whole = known_weight(batch.target.to(self.machine.device), self._weights)
+        shares = list(cut(batch, self.machine.share))
+        copies = self._replicas.copies[: len(shares)]
+        seeds = np.random.SeedSequence([self.config.seed, epoch, number]).generate_state(
+            len(shares)
+        )
+
+        def learn(place: int) -> torch.Tensor:
+            return self._learn(copies[place], shares[place], whole, int(seeds[place]))
+
+        losses = list(self._lanes.map(learn, range(len(shares))))
+        self._replicas.remember([len(share.target) for share in shares])
+        self._update.step(copies)
+        return torch.stack(losses).sum()
+
+    def _learn(
+        self, network: nn.Module, share: Batch, whole: torch.Tensor, seed: int
+    ) -> torch.Tensor:
+        """Leave the gradient of a share in ``network``; its part of the batch's loss."""
+        features, target = self.machine.load(share)
+        network.zero_grad()
+        with self.machine.dice(seed), self.machine.autocast():
+            logits = network(features)
+        loss = masked_cross_entropy(logits, target, self._weights, whole)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
     def validate(self) -> Scores:
         """Scores on the validation part; nothing is kept of the pixels but the confusion."""
-        network = self._average.module.eval()
         confusion = np.zeros((len(self.legend), len(self.legend)), dtype=np.int64)
         for batch in self.loader.validation(self._validation):
-            features, target = self.machine.load(batch)
-            with self.machine.autocast():
-                predicted = network(features).argmax(dim=1)
-            confusion += count_confusion(
-                target.cpu().numpy(), predicted.cpu().numpy(), len(self.legend)
-            )
+            confusion += sum(self._lanes.map(self._confusion, cut(batch, self.machine.share)))
         return Scores(self.legend, confusion, "validation")
+
+    @torch.inference_mode()
+    def _confusion(self, share: Batch) -> NDArray[np.int64]:
+        features, target = self.machine.load(share)
+        with self.machine.autocast():
+            predicted = self._average(features).argmax(dim=1)
+        return count_confusion(target.cpu().numpy(), predicted.cpu().numpy(), len(self.legend))
 
     def _pixels(self) -> NDArray[np.int64]:
         """Training pixels per class, as the samples show them."""
@@ -151,14 +158,6 @@ class Fit:
             target = self.loader.samples.train[number]
             pixels += np.bincount(target[target != UNKNOWN], minlength=len(self.legend))
         return pixels
-
-
-def _remember(
-    average: torch.Tensor, current: torch.Tensor, updates: torch.Tensor | int
-) -> torch.Tensor:
-    """One step of the average, shorter in memory at first so that the random start is forgotten."""
-    memory = min(MEMORY, (1 + int(updates)) / (10 + int(updates)))
-    return (memory * average + (1 - memory) * current).to(average.dtype)
 
 
 def _rank(scores: Scores) -> tuple[float, float]:

@@ -1,16 +1,18 @@
-"""Where training computes: the device, the number format, the threads."""
+"""Where training computes: the device, the number format, the lanes."""
 
 from __future__ import annotations
 
-import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from dask.system import cpu_count
 
 from geoseg.config import TrainConfig
 from geoseg.learning.batches import Batch
+from geoseg.learning.lanes import OwnDice
+from geoseg.learning.shares import share_size
 from geoseg.model.context import Precision
 from geoseg.model.precision import autocast, dtype, native
 
@@ -21,25 +23,36 @@ class Machine:
 
     device: torch.device
     precision: Precision
+    share: int
+    """Samples of a batch that go through the network together; they decide what is learnt."""
+    lanes: int
+    """Shares that are computed at once; they decide how long it takes."""
 
     @classmethod
     def choose(cls, config: TrainConfig) -> Machine:
-        """CUDA where there is one; ``auto`` takes bf16 where the hardware multiplies it."""
+        """CUDA where there is one; ``auto`` takes bf16 where the hardware multiplies it.
+
+        A GPU is busiest with whole batches, one at a time; a CPU with a share on each core.
+        """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if config.precision != "auto":
-            return cls(device, config.precision)
-        return cls(device, native(device))
+        precision = native(device) if config.precision == "auto" else config.precision
+        if device.type == "cuda":
+            return cls(device, precision, config.batch, 1)
+        share = share_size(config)
+        cores = max(1, cpu_count())  # of the machine, its affinity and its container's quota
+        return cls(
+            device, precision, share, min(config.threads or cores, -(-config.batch // share))
+        )
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The number format, around a forward pass."""
         return autocast(self.device, self.precision)
 
+    def dice(self, seed: int) -> AbstractContextManager[Any]:
+        """The random numbers of a forward pass; CUDA's are those of the process."""
+        return OwnDice(seed) if self.device.type == "cpu" else nullcontext()
+
     def load(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and target on the device; the features keep their channels-last layout."""
         wanted = dtype(self.precision)
         return batch.features.to(self.device, wanted), batch.target.to(self.device)
-
-
-def use_threads(threads: int) -> None:
-    """Set the CPU threads of this process's networks; 0: one per core it may run on."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))

@@ -21,7 +21,7 @@ from geoseg.imagery.labels import Labels
 from geoseg.imagery.scenes import Scene
 from geoseg.learning.batches import Loader
 from geoseg.learning.fitting import Fit, Fitted
-from geoseg.learning.machine import Machine, use_threads
+from geoseg.learning.machine import Machine
 from geoseg.learning.samples import Samples, Source, cut
 from geoseg.learning.split import Part, plan_split
 from geoseg.learning.statistics import fit_normalization
@@ -71,7 +71,6 @@ def train(request: TrainingRequest, progress: Progress) -> TrainingResult:
     """
     began = time.perf_counter()
     _check(request)
-    use_threads(request.train.threads)
     keep_memory()
     torch.manual_seed(request.train.seed)
     try:

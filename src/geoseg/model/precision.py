@@ -22,7 +22,9 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     """The format, around a forward pass."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    # A pass uses each weight once. Converted weights are kept for the whole process: lanes that
+    # train would hold parts of one another's gradients.
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 def dtype(precision: Precision) -> torch.dtype:

@@ -81,7 +81,8 @@ def _training_fingerprint(run: Run) -> str:
     inputs = [path for scene in run.scenes for path in scene.files]
     inputs += [config.labels.file, *([config.labels.fields] if config.labels.fields else [])]
     sections = {"imagery", "legend", "labels", "split", "model", "train"}
-    settings = config.model_dump(mode="json", include=sections)
+    # Threads change no weight.
+    settings = config.model_dump(mode="json", include=sections, exclude={"train": {"threads"}})
     return files.digest([__version__, versions.of(inputs), settings])
 
 
