@@ -219,7 +219,7 @@ def test_inspect_and_report_tell_it(
         "labels": {"file": "x.gpkg", "left_out": [asdict(e) for e in found.left_out]},
     }
     plain = {**content, "findings": findings(content), "summary": [], "citation": None}
-    text = "1 of x.gpkg: no polygon: points or lines (first row 4, wheat)."
+    text = "1 row(s) of x.gpkg: no polygon: points or lines (first row 4, wheat)."
     assert text in [item["text"] for item in plain["findings"]]
     for page in (render_markdown(plain), render(plain, None)):
         assert "Labels left out" in page

@@ -166,7 +166,7 @@ def _labels(content: Content) -> Iterator[Finding]:
         yield (
             "note",
             "Labels changed" if each["used"] else "Labels left out",
-            f"{count(each['rows'])} of {labels['file']}: {each['reason']} (first {first}).",
+            f"{count(each['rows'])} row(s) of {labels['file']}: {each['reason']} (first {first}).",
         )
 
 
