@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from geoseg.config import ImageryConfig, SceneEntry
 from geoseg.errors import RasterError, SceneError
 from geoseg.grid import Grid
@@ -183,7 +185,8 @@ def _require_same_bands(first: Scene, scene: Scene) -> None:
             "name the bands of every file in order with 'imagery.band_names'"
         )
     for mine, theirs in zip(first.assets, scene.assets, strict=True):
-        if mine.scaling != theirs.scaling:
+        # Some programs write 0.0001 in single precision.
+        if not np.allclose(mine.scaling, theirs.scaling, rtol=1e-6, atol=1e-12):
             raise SceneError(
                 f"{theirs.path}: band {theirs.band} has scale and offset {theirs.scaling}, in "
                 f"{mine.path} they are {mine.scaling}, so equal numbers mean different things; "
