@@ -123,7 +123,9 @@ class Grid:
         """What differs, one phrase per property; empty where the grids are the same."""
         found = []
         if (self.width, self.height) != (other.width, other.height):
-            found.append(f"size {self.width} x {self.height} against {other.width} x {other.height}")
+            found.append(
+                f"size {self.width} x {self.height} against {other.width} x {other.height}"
+            )
         apart = self._apart(other)
         if not apart <= SAME:  # what is not a number is not the same
             mine, theirs = (tuple(grid.transform)[:6] for grid in (self, other))
@@ -144,7 +146,7 @@ class Grid:
         # Subtracted first: in large coordinates the difference would drown.
         shift = Affine(*(there - here for here, there in zip(mine, theirs, strict=True)))
         moved = [to_pixels @ (shift @ corner) for corner in self._corners]
-        return max(abs(way) for corner in moved for way in corner)
+        return float(max(abs(way) for corner in moved for way in corner))
 
     @property
     def _corners(self) -> list[tuple[int, int]]:
@@ -159,7 +161,9 @@ class Grid:
         """
         a, b, _, d, e, _ = tuple(self.transform)[:6]
         side = min(math.hypot(a, d), math.hypot(b, e)) or 1.0
-        step = 2.0 ** math.floor(math.log2(SAME * side))  # the same where the sides' last digits differ
+        step = 2.0 ** math.floor(
+            math.log2(SAME * side)
+        )  # the same where the sides' last digits differ
         corners = [self.transform @ corner for corner in self._corners]
         return tuple(math.floor(way / step + _UNEVEN) for corner in corners for way in corner)
 

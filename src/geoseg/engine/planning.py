@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.config import ImageryConfig, PredictConfig
+from geoseg.config import ImageryConfig, PredictConfig, RunConfig
 from geoseg.config.products import Layer
 from geoseg.engine import sizing
 from geoseg.engine.choice import Choice, Wish, choose
@@ -20,7 +20,7 @@ from geoseg.io import confine
 from geoseg.model.bundle import ModelCard, identify
 from geoseg.model.context import DEFAULT_MARGIN, Precision
 from geoseg.model.footprint import Footprint
-from geoseg.tiling import Lattice
+from geoseg.tiling import Lattice, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,23 @@ def make_lattice(
     margin = needed if wanted.margin == "auto" else wanted.margin
     blend = margin // 2 if wanted.blend == "hann" else 0
     return Lattice(height, width, wanted.core, margin, stride, blend)
+
+
+def block_plan(config: RunConfig, cards: tuple[ModelCard, ...], height: int, width: int) -> Plan:
+    """The blocks as the config gives them; ``ConfigError`` where they are impossible.
+
+    What is left open is decided with the model and the workers at hand: without ``cards`` a margin
+    is 0, and the block is the one that pays.
+    """
+    wanted = config.predict
+    if cards:
+        lattice = make_lattice(wanted, cards, height, width)
+    else:
+        margin = 0 if wanted.margin == "auto" else wanted.margin
+        blend = margin // 2 if wanted.blend == "hann" else 0
+        lattice = Lattice(height, width, wanted.core, margin, 2**config.model.depth, blend)
+    block = sizing.block_that_pays(wanted.core) if wanted.block == "auto" else wanted.block
+    return Plan(lattice, block)
 
 
 def _margin(card: ModelCard) -> int:

@@ -127,7 +127,8 @@ def read(
     Returns the values ``[bands, height, width]`` in the file's own type (the common one where its
     bands differ) and where they are valid, ``bool[height, width]``: all of the bands hold data, by
     the file's mask, its alpha band (unless that is among ``bands``), its nodata value (``nodata``
-    where it has none; see ``io.nodata``) and, for floats, by being a finite float32. Raises ``RasterError``.
+    where it has none; see ``io.nodata``) and, for floats, by being a finite float32. Raises
+    ``RasterError``.
     """
     with opened(path) as source:
         return read_open(source, bands, window, nodata)

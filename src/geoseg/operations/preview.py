@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from geoseg.config import RunConfig
-from geoseg.engine.ensemble import load_cards
-from geoseg.engine.planning import make_lattice
-from geoseg.engine.sizing import block_that_pays
+from geoseg.errors import GeosegError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
 from geoseg.imagery.inspect import Inspection, inspect_raster
-from geoseg.imagery.labels import open_labels
-from geoseg.imagery.scenes import Scene, select
+from geoseg.imagery.scenes import Scene
 from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs
 from geoseg.legend import Legend
-from geoseg.model.bundle import ModelCard
-from geoseg.operations.run import require_fit
-from geoseg.tiling import Lattice, Plan
+from geoseg.operations.checks import plan_blocks, require_counts, require_input, require_labels
+from geoseg.operations.run import Run, RunFolder
+
+if TYPE_CHECKING:
+    from geoseg.imagery.labels import Labels
+    from geoseg.learning.split import Split
 
 CONFIGS = {".yaml", ".yml"}
 
@@ -60,43 +60,46 @@ def _grid_lines(grid: Grid) -> Iterator[str]:
 
 
 def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
-    """Scenes, grid, labels and blocks of a run; every check the run makes before it starts."""
+    """Scenes, grid, labels and blocks of a run; every check the run makes before it starts.
+
+    What the counts explain is checked last, when they are told.
+    """
     config = configs.load(path)
-    scenes = select(config.imagery)
-    require_fit(config, scenes)
-    cards = load_cards(config.model.named)
-    card = cards[0] if cards else None
-    grid = scenes[0].grid
-    legend = card.legend if card else config.make_legend()
-    labels = open_labels(config.labels, grid, legend) if config.labels else None
-    blocks = _blocks(config, cards, grid)
-    counts = survey(scenes, labels, len(legend), progress)
+    run = Run(config, RunFolder.at(None, config.name), progress)
+    scenes, legend = run.scenes, run.legend
+    labels = require_input(run, os.environ.get("GEOSEG_SCHEDULER", ""))
+    blocks = _blocks(run)
+    split, refusal = _split(run, labels)
+    counts = survey(scenes, labels, len(legend), progress, split.parts if split else None)
     yield f"{path}: {config.title or config.name}"
-    yield from _grid_lines(grid)
+    yield from _grid_lines(scenes[0].grid)
     yield from _scene_lines(scenes, counts)
     if labels:
         yield from _label_lines(labels.path, legend, counts)
     yield f"  blocks      {blocks}"
     for note in _run_notes(scenes, legend, counts):
         yield f"  note: {note}"
+    if refusal:
+        raise refusal
+    require_counts(run, counts)
 
 
-def _blocks(config: RunConfig, cards: tuple[ModelCard, ...], grid: Grid) -> str:
-    """The lattice as the config gives it; raises ``ConfigError`` where it is impossible.
+def _split(run: Run, labels: Labels | None) -> tuple[Split | None, GeosegError | None]:
+    """The split of the labels, or why there is none."""
+    if labels is None:
+        return None, None
+    try:
+        return require_labels(run, labels), None
+    except GeosegError as error:
+        return None, error
 
-    What is left open is decided with the model and the workers at hand.
-    """
-    wanted = config.predict
-    if cards:
-        lattice = make_lattice(wanted, cards, grid.height, grid.width)
-        margin = f"{lattice.margin} px"
-    else:
-        known = 0 if wanted.margin == "auto" else wanted.margin
-        lattice = Lattice(grid.height, grid.width, wanted.core, known, 2**config.model.depth)
-        margin = "as the model needs" if wanted.margin == "auto" else f"{known} px"
-    block = block_that_pays(wanted.core) if wanted.block == "auto" else wanted.block
-    plan = Plan(lattice, block)
-    return f"{len(plan)} of {block} px, cores of {wanted.core} px, margin {margin}"
+
+def _blocks(run: Run) -> str:
+    """The lattice as the config gives it; what is left open is decided with the model at hand."""
+    wanted, plan = run.config.predict, plan_blocks(run)
+    known = run.config.model.named or wanted.margin != "auto"
+    margin = f"{plan.lattice.margin} px" if known else "as the model needs"
+    return f"{len(plan)} of {plan.block} px, cores of {wanted.core} px, margin {margin}"
 
 
 def _scene_lines(scenes: tuple[Scene, ...], counts: Survey) -> Iterator[str]:

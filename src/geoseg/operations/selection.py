@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from geoseg.engine.cluster import ClusterSettings, check
-from geoseg.operations.run import Record, Run, require_fit
+from geoseg.operations.checks import require_input, require_labels
+from geoseg.operations.run import Record, Run
 
 
 def select_scenes(run: Run, scheduler: str = "") -> Record:
     """Open the season's scenes and check that they and all that the config names fit."""
     with run.step("select") as record:
         scenes = run.scenes
-        require_fit(run.config, scenes)
-        check(ClusterSettings.of(run.config.cluster, scheduler=scheduler))
-        if run.config.parcels:
-            from geoseg.operations.parcels import require_run  # noqa: PLC0415
-
-            require_run(run)
-        if run.config.labels:
-            # Its imports take half a second, which mapping with a trained model need not wait for.
-            from geoseg.imagery.labels import open_labels  # noqa: PLC0415
-
-            open_labels(run.config.labels, scenes[0].grid, run.legend)
+        labels = require_input(run, scheduler)
+        if labels and run.config.model.named:  # else training asks for more, and at once
+            require_labels(run, labels)
         record["inputs"] = [
             {
                 "id": scene.id,
