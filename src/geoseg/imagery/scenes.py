@@ -171,8 +171,16 @@ def _mappable(path: Path) -> rasters.RasterInfo:
             f"{path} has {info.gcps} ground control points and no grid; warp it onto one first "
             "(gdalwarp -t_srs EPSG:CODE)"
         )
-    if info.dtype.startswith("complex"):
-        raise RasterError(f"{path} holds {info.dtype} numbers; give intensity or real parts")
+    if info.rpcs:
+        raise RasterError(
+            f"{path} has rational polynomial coefficients (RPC) and no grid; orthorectify it first "
+            "(gdalwarp -rpc -t_srs EPSG:CODE, with -to RPC_DEM=FILE for a terrain model)"
+        )
+    if info.complex:
+        raise RasterError(
+            f"{path} holds complex numbers ({info.dtype}), which no network is fed; give intensity "
+            "or real parts (gdal_translate with DERIVED_SUBDATASET:INTENSITY:FILE)"
+        )
     return info
 
 
@@ -196,7 +204,7 @@ def _require_same_bands(first: Scene, scene: Scene) -> None:
 
 def _require_mask(first: Scene, path: Path) -> None:
     """A mask is one band on the grid of the imagery."""
-    info = rasters.describe(path)
+    info = _mappable(path)
     first.grid.require(info.grid, str(first.files[0]), str(path))
     if info.count != 1:
         raise SceneError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geoseg.feedback import Progress
 from geoseg.grid import Window
 from geoseg.imagery.cube import read_cube
+from geoseg.imagery.flags import Codes
 from geoseg.imagery.inspect import strips
 from geoseg.imagery.labels import Labels
 from geoseg.imagery.scenes import Scene
@@ -32,6 +33,8 @@ class Survey:
     """Fields of each class; zeros where the labels name none."""
     unseen: int = 0
     """Labelled pixels without data on any date: they can teach nothing."""
+    codes: tuple[Codes, ...] = ()
+    """The different values of each band over all dates, where they are few."""
     parts: tuple[int, ...] = ()
     """Labelled pixels with data of each part of the split; empty where none was given."""
 
@@ -79,13 +82,18 @@ def survey(
     grid = scenes[0].grid
     valid = np.zeros(len(scenes), dtype=np.int64)
     counts = _ClassCounts(labels, classes, parts)
+    codes = tuple(Codes() for _ in scenes[0].bands)
     mapped_pixels = 0
     with progress.start("read the season", grid.height, "rows") as step:
         for window in strips(grid, 8 * len(scenes[0].bands)):
             mapped = np.zeros(window.shape, dtype=bool)
             for number, scene in enumerate(scenes):
                 # One date at a time: a strip of the whole season can be large.
-                present = read_cube([scene], window).valid[0]
+                cube = read_cube([scene], window)
+                present = cube.valid[0]
+                for band, layer in zip(codes, cube.values[0], strict=True):
+                    if not band.many:
+                        band.add(layer[present])
                 valid[number] += present.sum()
                 mapped |= present
             mapped_pixels += int(mapped.sum())
@@ -98,5 +106,6 @@ def survey(
         labelled=tuple(counts.pixels.tolist()),
         fields=tuple(map(len, counts.fields)),
         unseen=counts.unseen,
+        codes=codes,
         parts=tuple(counts.parts.tolist()),
     )

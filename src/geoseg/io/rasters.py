@@ -49,7 +49,14 @@ class RasterInfo:
     """Number of the alpha band, which tells validity unless it is read as data; 0 where none."""
     gcps: int
     """Ground control points; a raster that has only these has no grid yet."""
+    rpcs: bool
+    """Rational polynomial coefficients tell where it is, and nothing else does: it has no grid yet."""
     subdatasets: tuple[str, ...]
+
+    @property
+    def complex(self) -> bool:
+        """Its numbers have an imaginary part."""
+        return self.dtype.startswith("complex")
 
 
 @contextmanager
@@ -79,26 +86,38 @@ def opened(path: Path) -> Iterator[Any]:
 def describe(path: Path) -> RasterInfo:
     """Open a raster and say what it is. No pixel is read; ``RasterError`` where that fails."""
     with opened(path) as source:
+        placed = source.transform != Affine.identity()
+        rpcs = not placed and not source.gcps[0] and source.rpcs is not None
         return RasterInfo(
             path=path,
             driver=source.driver,
             grid=Grid(
-                source.crs.to_wkt() if source.crs else None,
+                # Coefficients are of longitude and latitude; pixels are not.
+                source.crs.to_wkt() if source.crs and not rpcs else None,
                 source.transform,
                 source.height,
                 source.width,
             ),
             count=source.count,
-            dtype=str(np.result_type(*source.dtypes)) if source.count else "none",
+            dtype=_common_type(source.dtypes),
             tile=tuple(source.block_shapes[0]) if source.count else (1, 1),
             nodata=source.nodata,
             bands=_band_names(source),
             scaling=tuple(zip(source.scales, source.offsets, strict=True)),
             masked=_has_mask(source),
             alpha=next(iter(_alpha_bands(source)), 0),
-            gcps=len(source.gcps[0]) if source.transform == Affine.identity() else 0,
+            gcps=0 if placed else len(source.gcps[0]),
+            rpcs=rpcs,
             subdatasets=tuple(source.subdatasets),
         )
+
+
+def _common_type(types: Sequence[str]) -> str:
+    """What the bands are read as together; GDAL's complex integers, which numpy has not, by name."""
+    if len(set(types)) == 1:
+        return types[0]
+    known = ("complex64" if name.startswith("complex_") else name for name in types)
+    return str(np.result_type(*known)) if types else "none"
 
 
 def _band_names(source: Any) -> tuple[str, ...]:
@@ -179,8 +198,10 @@ def _drop_missing(
     valid: NDArray[np.bool_], layer: NDArray[Any], dtype: str, missing: float | None
 ) -> None:
     """Clear ``valid`` where a band has its nodata value or, for floats, no finite float32."""
-    if np.issubdtype(layer.dtype, np.floating):
+    if np.issubdtype(layer.dtype, np.inexact):
         valid &= np.abs(layer) <= np.finfo(np.float32).max
+    if np.iscomplexobj(layer):
+        layer, dtype = layer.real, str(layer.real.dtype)
     if missing is not None:
         nodata_values.drop(valid, layer, dtype, missing)
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from geoseg.errors import GeosegError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
-from geoseg.imagery.inspect import Inspection, inspect_raster
+from geoseg.imagery.flags import beside, flagged, named
+from geoseg.imagery.inspect import Inspection, crs_notes, flag_note, inspect_raster
 from geoseg.imagery.scenes import Scene
 from geoseg.imagery.survey import Survey, survey
-from geoseg.io import configs
+from geoseg.io import configs, rasters
 from geoseg.legend import Legend
 from geoseg.operations.checks import plan_blocks, require_counts, require_input, require_labels
 from geoseg.operations.run import Run, RunFolder
@@ -125,6 +126,7 @@ def _label_lines(path: Path, legend: Legend, counts: Survey) -> Iterator[str]:
 
 def _run_notes(scenes: tuple[Scene, ...], legend: Legend, counts: Survey) -> Iterator[str]:
     """What the figures mean for the run."""
+    yield from crs_notes(scenes[0].grid)
     empty = [s.id for s, valid in zip(scenes, counts.valid, strict=True) if not valid]
     if not counts.mapped:
         yield "no date has a usable pixel: there is nothing to map; check nodata and masks"
@@ -138,6 +140,35 @@ def _run_notes(scenes: tuple[Scene, ...], legend: Legend, counts: Survey) -> Ite
         yield f"no label of {', '.join(bare)}: the model cannot learn it, take it out of 'legend'"
     if counts.unseen:
         yield f"{counts.unseen} labelled pixels have no data on any date and are not used"
+    for name, why in flagged(list(scenes[0].bands), list(counts.codes)).items():
+        yield flag_note(name, why)
+    if not any(scene.mask for scene in scenes):
+        yield from _unused_masks(scenes)
+
+
+def _unused_masks(scenes: tuple[Scene, ...]) -> Iterator[str]:
+    """Bands and files, not read, that look like masks."""
+    remedy = (
+        "name them with 'imagery.masks' (folder, pattern, and the values not to use as 'invalid'), "
+        "or with 'mask' under 'imagery.scenes'"
+    )
+    first = scenes[0]
+    for path in dict.fromkeys(asset.path for asset in first.assets):
+        read = {asset.number for asset in first.assets if asset.path == path}
+        left = [band for n, band in enumerate(rasters.describe(path).bands, 1) if n not in read]
+        bands = ", ".join(band for band in left if named(band))
+        if bands:
+            yield (
+                f"{path.name} has {bands}, by name of quality, which masks nothing: to use it, take "
+                f"it out into files of its own (gdal_translate -b) and {remedy}"
+            )
+    files = beside({path for scene in scenes for path in scene.files})
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        yield (
+            f"{files[0].name}{more} beside the imagery, by name of quality, masks nothing: to use "
+            f"such files, {remedy}"
+        )
 
 
 def _share(part: float) -> str:
