@@ -477,3 +477,9 @@ def test_inspect_refuses_what_ends_a_run_after_its_map(
     changed = {**trains(config), "cluster": {"class": "nowhere.Cluster"}}
     told = refused(run("train", changed), "nowhere")
     assert refused(run("inspect", changed)) == told
+
+
+def test_inspect_refuses_what_no_worker_has_the_memory_for(run: Command, config: Config) -> None:
+    config["predict"]["memory"] = "200MB"
+    told = refused(run("predict", config), "a worker process may use 0.2 GiB")
+    assert "may use 0.2 GiB" in refused(run("inspect", config), told[:30])

@@ -18,7 +18,7 @@ from geoseg.errors import GeosegError
 from geoseg.imagery.scenes import Scene
 from geoseg.io import confine
 from geoseg.model.bundle import ModelCard, identify
-from geoseg.model.context import DEFAULT_MARGIN, Precision
+from geoseg.model.context import DEFAULT_MARGIN, PRECISIONS, Precision
 from geoseg.model.footprint import Footprint
 from geoseg.tiling import Lattice, Plan
 
@@ -55,7 +55,8 @@ def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Crew
     lattice = make_lattice(request.predict, cards, scenes[0].grid.height, scenes[0].grid.width)
     bundles = tuple((folder.resolve(), identify(folder)) for folder in request.bundles)
     choice = _choose(request, bundles, crew)
-    load = _load(cards, scenes, lattice, choice, crew)
+    at_once = crew.per_process, lanes_on(choice.device, crew.lanes)
+    load = _load(cards, scenes, lattice, choice.precision, at_once)
     wanted = request.predict
     memory = crew.memory if wanted.memory == "auto" else int(wanted.memory)
     size = sizing.fit(load, wanted.block, memory)
@@ -145,16 +146,36 @@ def _load(
     cards: tuple[ModelCard, ...],
     scenes: tuple[Scene, ...],
     lattice: Lattice,
-    choice: Choice,
-    crew: Crew,
+    precision: Precision,
+    at_once: tuple[int, int],
 ) -> Load:
-    prints = [_footprint(card, choice.precision) for card in cards]
+    """``at_once``: blocks under way, and networks that compute, in one process."""
+    prints = [_footprint(card, precision) for card in cards]
+    threads, lanes = at_once
     return Load(
         imagery=Imagery.of(scenes),
         lattice=lattice,
         classes=len(cards[0].classes),
         footprint=max(prints, key=lambda each: each.live_per_pixel),
         members=len(cards),
-        threads=crew.per_process,
-        lanes=lanes_on(choice.device, crew.lanes),
+        threads=threads,
+        lanes=lanes,
     )
+
+
+def require_room(
+    wanted: PredictConfig,
+    cards: tuple[ModelCard, ...],
+    scenes: tuple[Scene, ...],
+    at_once: tuple[int, int],
+    memory: int,
+) -> None:
+    """``MemoryLimitError`` where no block fits a process that may use ``memory`` bytes.
+
+    As ``plan_job``, but that no worker is asked for the number format: the leaner one counts.
+    """
+    grid = scenes[0].grid
+    lattice = make_lattice(wanted, cards, grid.height, grid.width)
+    formats = PRECISIONS if wanted.precision == "auto" else (wanted.precision,)
+    loads = [_load(cards, scenes, lattice, precision, at_once) for precision in formats]
+    sizing.fit(min(loads, key=lambda load: load.patch_bytes), wanted.block, memory)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from geoseg.engine import planning
 from geoseg.engine.cluster import ClusterSettings, check
+from geoseg.engine.crew import lanes_of
 from geoseg.engine.ensemble import load_cards
-from geoseg.engine.planning import block_plan
+from geoseg.engine.machine import memory_limit
+from geoseg.engine.workplace import lanes_on
 from geoseg.io import rasters
 from geoseg.operations.run import Run
 from geoseg.tiling import Plan
@@ -55,7 +58,23 @@ def _require_fit(run: Run) -> None:
 def plan_blocks(run: Run) -> Plan:
     """The blocks, as far as the config alone tells; ``ConfigError`` where they are impossible."""
     cards, grid = load_cards(run.config.model.named), run.scenes[0].grid
-    return block_plan(run.config, cards, grid.height, grid.width)
+    return planning.block_plan(run.config, cards, grid.height, grid.width)
+
+
+def require_room(run: Run, scheduler: str = "") -> None:
+    """``MemoryLimitError`` where no block fits a worker, as far as that is known before one is there:
+    of a model that is named, on this machine or in the memory that the config gives."""
+    wanted, cards = run.config.predict, load_cards(run.config.model.named)
+    settings = ClusterSettings.of(run.config.cluster, scheduler=scheduler)
+    limit = None if wanted.memory == "auto" else int(wanted.memory)
+    here = not settings.address and not settings.class_path
+    if here and limit is None:
+        limit = (memory_limit() or 0) // max(1, settings.workers or 1)
+    if cards and limit:
+        # Of a cluster's workers nothing is known yet: one block, one network.
+        threads = settings.threads if here else 1
+        lanes = lanes_on("cuda" if settings.gpus else "cpu", lanes_of(threads))
+        planning.require_room(wanted, cards, run.scenes, (threads, lanes), limit)
 
 
 def require_labels(run: Run, labels: Labels) -> Split:

@@ -16,7 +16,13 @@ from geoseg.imagery.scenes import Scene
 from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs, rasters
 from geoseg.legend import Legend
-from geoseg.operations.checks import plan_blocks, require_counts, require_input, require_labels
+from geoseg.operations.checks import (
+    plan_blocks,
+    require_counts,
+    require_input,
+    require_labels,
+    require_room,
+)
 from geoseg.operations.run import Run, RunFolder
 
 if TYPE_CHECKING:
@@ -68,7 +74,9 @@ def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
     config = configs.load(path)
     run = Run(config, RunFolder.at(None, config.name), progress)
     scenes, legend = run.scenes, run.legend
-    labels = require_input(run, os.environ.get("GEOSEG_SCHEDULER", ""))
+    scheduler = os.environ.get("GEOSEG_SCHEDULER", "")
+    labels = require_input(run, scheduler)
+    require_room(run, scheduler)
     blocks = _blocks(run)
     split, refusal = _split(run, labels)
     counts = survey(scenes, labels, len(legend), progress, split.parts if split else None)
