@@ -20,6 +20,7 @@ from prefect.client.schemas.schedules import SCHEDULE_TYPES, IntervalSchedule
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from geoseg.errors import ConfigError, GeosegError
+from geoseg.io import logs
 
 DEPLOYMENT = "watch-imagery/service"
 SERVICE = "service"
@@ -131,6 +132,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """The command line; returns the exit code."""
     given = _arguments()
+    logs.show_any_letter()
     try:
         if given.every is not None and given.every < SHORTEST:
             raise ConfigError(f"--every: {given.every:g} s is too often; {SHORTEST} at least")

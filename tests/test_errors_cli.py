@@ -368,3 +368,118 @@ def test_as_a_program(tmp_path: Path, arguments: list[str], text: str) -> None:
     assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [{"PYTHONIOENCODING": "iso-8859-1"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}],
+    ids=lambda streams: next(iter(streams.values())),
+)
+def test_a_console_without_the_letters(
+    config: Config, tmp_path: Path, streams: dict[str, str]
+) -> None:
+    """Names in Cyrillic are shown as far as the console can; what was to be done is done."""
+    leave_out(config, "model", "bundle")
+    config["legend"] = [{"code": 4, "name": "пшеница"}, {"code": 2, "name": "maïs"}]
+    frame = geopandas.read_file(tmp_path / "labels.gpkg")
+    names = {"wheat": "пшеница", "maize": "maïs"}
+    frame.assign(crop=frame["crop"].map(names)).to_file(tmp_path / "labels.gpkg")
+    path = tmp_path / "x.yaml"
+    path.write_text(plain_yaml.dump(config), encoding="utf-8")
+    plain = {"PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", **streams}
+    done = run_bytes("inspect", str(path), env=plain)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    shown = b"ma\xefs" if "iso-8859-1" in streams.values() else b"ma"
+    assert shown in done.stdout
+    config["legend"][0]["name"] = "рапс"
+    path.write_text(plain_yaml.dump(config), encoding="utf-8")
+    done = run_bytes("inspect", str(path), env=plain)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert b"not in the legend" in done.stderr
+
+
+def run_bytes(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """The command line in a process of its own, its output as it comes."""
+    command = [sys.executable, "-m", "geoseg.cli", *arguments]
+    return subprocess.run(command, capture_output=True, env={**os.environ, **env}, check=False)
+
+
+# What inspect tells, and a run finds out before it trains: the same mistakes, in the same words.
+
+
+def trains(config: Config, **changes: Config) -> Config:
+    """The config of a run that trains, with changes by section."""
+    changed = leave_out(copy.deepcopy(config), "model", "bundle")
+    for section, keys in changes.items():
+        changed[section] = {**changed[section], **keys}
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        ({"split": {"validation": 0.0}}, ("no labelled pixel is left for validation",)),
+        ({"split": {"by": "block", "block": 64}}, ("no labelled pixel is left for validation",)),
+        ({"split": {"by": "block", "block": 8, "buffer": 9}}, ("split.buffer: 9 is wider",)),
+        ({"split": {"validation": 0.6, "held_back": 0.5}}, ("leave nothing to train on",)),
+        ({"train": {"patch": 36}}, ("train.patch: 36 is not a multiple", "stride 8")),
+        ({"model": {"encoder": "resnet19"}}, ("no 'resnet19'", "resnet18")),
+        ({"split": {"by": "block", "block": 32, "held_back": 0.01, "validation": 0.4}},
+         ("no labelled pixel is left for held_back",)),
+    ],
+)  # fmt: skip
+def test_inspect_refuses_what_a_training_refuses(
+    run: Command, config: Config, changes: dict[str, Config], texts: tuple[str, ...]
+) -> None:
+    changed = trains(config, **changes)
+    code, out, err = run("inspect", changed)
+    assert code == 2, err
+    assert "Traceback" not in err
+    told = err[err.index("geoseg: ") :]
+    for text in texts:
+        assert text in told
+    assert "maize" in out  # the counts that explain it
+    refused(run("train", changed), told.strip())
+
+
+def test_inspect_refuses_labels_where_no_date_has_data(
+    run: Command, config: Config, season: Path, raster: Raster
+) -> None:
+    changed = trains(config)
+    for path in season.iterdir():
+        values = np.zeros((3, 40, 48), dtype=np.uint16)
+        values[:, 35:] = 9  # below the fields
+        raster(path, values, 0, BANDS)
+    code, out, err = run("inspect", changed)
+    assert code == 2
+    assert "labelled pixels have no data on any date" in out
+    told = err[err.index("geoseg: ") :].strip()
+    assert "every labelled pixel of the train part lies where no date has data" in told
+    refused(run("train", changed), told)
+
+
+def test_inspect_refuses_what_ends_a_run_after_its_map(
+    run: Command, config: Config, tmp_path: Path
+) -> None:
+    """With a trained model the labels are parted for the score, behind the long part."""
+    changed = copy.deepcopy(config)
+    changed["split"] = {"by": "block", "block": 8, "buffer": 9}
+    for command in ("inspect", "predict"):
+        code, _, err = run(command, changed)
+        assert code == 2
+        assert "split.buffer: 9 is wider" in err
+    assert not (tmp_path / "out/x_class.tif").exists()
+    changed = {**config, "parcels": {"file": str(tmp_path / "labels.gpkg"), "declared": "none"}}
+    for command in ("inspect", "predict"):
+        refused(run(command, changed), "labels.gpkg", "none")
+    changed = {**trains(config), "cluster": {"class": "nowhere.Cluster"}}
+    told = refused(run("train", changed), "nowhere")
+    assert refused(run("inspect", changed)) == told
+
+
+def test_inspect_refuses_what_no_worker_has_the_memory_for(run: Command, config: Config) -> None:
+    config["predict"]["memory"] = "200MB"
+    told = refused(run("predict", config), "a worker process may use 0.2 GiB")
+    assert "may use 0.2 GiB" in refused(run("inspect", config), told[:30])

@@ -189,3 +189,15 @@ def test_survey_of_gaps(
     assert found.labelled == (4, 70)
     assert found.fields == (1, 2)
     assert found.unseen == 50
+
+
+@pytest.mark.parametrize("transform", ["none", "asinh"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_huge_nodata_is_normalized_without_a_warning(transform: Any, kind: type) -> None:
+    values = np.full((1, 2, 2), 5, dtype=kind)
+    values[0, 0] = np.finfo(kind).min, np.finfo(np.float32).max
+    small = Normalization(transform=transform, knee=(0.01,), mean=(-3e38,), std=(0.001,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small.apply(values)
+        small.stretch(values)

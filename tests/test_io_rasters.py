@@ -12,6 +12,7 @@ from conftest import Raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
+from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RasterError
@@ -104,7 +105,18 @@ def test_a_copy_is_the_same_to_the_last_bit(data: Path, name: str, tmp_path: Pat
         ("float32", (-9999.9, None), [-9999.9, np.nan, np.inf]),
         ("float32", (np.nan, None), [np.nan, -np.inf]),
         ("float64", (None, None), [np.nan, 1e300]),  # no network can be fed 1e300
-        ("float32", (-3.4028234663852886e38, None), [-3.4028234663852886e38]),
+        ("float32", (-3.4028234663852886e38, None), [-3.4028234663852886e38, -3.40282e38]),
+        ("float32", (-3.40282e38, None), [-3.4028234663852886e38, -3.4e38, -np.inf]),
+        ("float32", (None, -3.40282e38), [-3.4028234663852886e38, -3.40282e38]),
+        ("float32", (None, -9999.0001), [-9999, -9999.003]),
+        ("float32", (0.1, None), [0.1, 0.10000002]),
+        ("float64", (0.1, None), [0.1, np.float32(0.1)]),
+        ("float64", (None, 0.1), [0.1, np.float32(0.1)]),
+        ("float32", (None, 1e39), [np.inf]),  # a value the type cannot hold
+        ("float32", (0, None), [0.0, -0.0]),
+        ("int16", (None, 7.9), [7]),
+        ("uint8", (None, np.nan), []),
+        ("uint8", (None, np.inf), []),
     ],
 )
 def test_nodata(
@@ -124,6 +136,60 @@ def test_nodata(
     _, valid = rasters.read(path, [1, 2], Window(0, 0, 3, 5), otherwise)
     np.testing.assert_array_equal(valid, expected)
     assert rasters.read(path, [2], Window(0, 0, 3, 5), otherwise)[1].all()
+
+
+near = st.floats(-1e-6, 1e-6)
+sizes = st.floats(-30, 30).map(lambda power: 10.0**power) | st.sampled_from([9999.0, 32768.0, 3.0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["float32", "float64", "int16", "uint32"]),
+    sizes,
+    st.sampled_from([1, -1]),
+    st.lists(near, min_size=20, max_size=20),
+)
+def test_nodata_is_what_the_mask_of_gdal_says(
+    dtype: str, size: float, sign: int, off: list[float]
+) -> None:
+    """For the file's own value, and for the same value from a config."""
+    kind = np.dtype(dtype)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        nodata = float(np.clip(round(sign * min(size, 1e9), 1), limits.min, limits.max))
+        values = np.clip(nodata + np.arange(-10, 10), limits.min, limits.max).astype(kind)
+    else:
+        nodata = float(kind.type(sign * size))
+        values = (nodata * (1 + np.array(off))).astype(kind)
+    shape = {"count": 1, "height": 1, "width": len(values), "dtype": dtype}
+    with MemoryFile() as tagged, MemoryFile() as plain:
+        for memory, own in ((tagged, nodata), (plain, None)):
+            with memory.open(driver="GTiff", nodata=own, **shape) as target:
+                target.write(values[np.newaxis, np.newaxis])
+        with tagged.open() as source, plain.open() as other:
+            said = source.read_masks(1) > 0
+            window = Window(0, 0, 1, len(values))
+            np.testing.assert_array_equal(rasters.read_open(source, [1], window)[1], said)
+            np.testing.assert_array_equal(rasters.read_open(other, [1], window, nodata)[1], said)
+
+
+def test_nodata_of_a_float_band_read_beside_one_of_double_precision(
+    tmp_path: Path, raster: Raster
+) -> None:
+    """The values come in the common type; -9999.0001 is another number there than in float32."""
+    first = np.full((1, 5, 6), -9999.0001, dtype=np.float32)
+    first[0, 2:] = 4
+    raster(tmp_path / "a.tif", first)
+    raster(tmp_path / "b.tif", np.ones((1, 5, 6)))
+    path = tmp_path / "x.vrt"
+    text = VRT.replace("UInt16", "Float32", 1).replace('"Float32" band="2"', '"Float64" band="2"')
+    path.write_text(text.replace(">3<", ">-9999.0001<"))
+    values, valid = rasters.read(path, [1, 2], Window(0, 0, 5, 6))
+    assert values.dtype == np.float64
+    assert valid.all(axis=1).tolist() == [False, False, True, True, True]
+    there = rasters.has_numbers(path, [1, 2], Window(0, 0, 5, 6))
+    assert there[0].all(axis=1).tolist() == [False, False, True, True, True]
+    assert there[1].all()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from geoseg.learning.evaluate import HeldBack, Truth, evaluate
 from geoseg.learning.fitting import Fit
 from geoseg.learning.machine import Machine
 from geoseg.learning.metrics import Scores
-from geoseg.learning.samples import Cells, Samples, Source, cut
+from geoseg.learning.samples import Cells, Samples, Source, cut, draw
 from geoseg.learning.split import Part, plan_split
 from geoseg.learning.statistics import fit_normalization
 from geoseg.learning.train import TrainingRequest, TrainingResult, train
@@ -107,7 +107,7 @@ def season(tmp_path_factory: pytest.TempPathFactory) -> Season:
 @pytest.fixture(scope="module")
 def cut_samples(season: Season, tmp_path_factory: pytest.TempPathFactory) -> Samples:
     config = TRAIN.model_copy(update={"overlap": 0.25})
-    return cut(season.source(), config, tmp_path_factory.mktemp("samples"), Silent())
+    return cut(draw(season.source(), config), tmp_path_factory.mktemp("samples"), Silent())
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_season_smaller_than_a_sample_is_filled_up_with_nothing(
     season: Season, tmp_path: Path
 ) -> None:
     config = TRAIN.model_copy(update={"patch": 192})
-    small = cut(season.source(), config, tmp_path, Silent())
+    small = cut(draw(season.source(), config), tmp_path, Silent())
     assert small.values.shape == (1, 3, 2, 192, 192)
     assert not small.valid[0, :, HEIGHT:].any()
     assert (small.train[0, :, WIDTH:] == UNKNOWN).all()
@@ -171,7 +171,8 @@ def test_a_season_smaller_than_a_sample_is_filled_up_with_nothing(
 
 
 def test_the_number_of_samples_is_limited(season: Season, tmp_path: Path) -> None:
-    few = cut(season.source(), TRAIN.model_copy(update={"max_samples": 4}), tmp_path, Silent())
+    config = TRAIN.model_copy(update={"max_samples": 4})
+    few = cut(draw(season.source(), config), tmp_path, Silent())
     assert len(few) == 4
     assert few.holding(Part.TRAIN)
     assert few.holding(Part.VALIDATION)
@@ -251,7 +252,8 @@ def test_the_saved_weights_have_the_recorded_score(
     season: Season, trained: TrainingResult, tmp_path: Path
 ) -> None:
     card, network = load(trained.bundle)
-    loader = Loader(cut(season.source(), TRAIN, tmp_path, Silent()), card.normalization, TRAIN)
+    samples = cut(draw(season.source(), TRAIN), tmp_path, Silent())
+    loader = Loader(samples, card.normalization, TRAIN)
     fit = Fit(network, loader, LEGEND, Machine.choose(TRAIN))
     scores = fit.validate()
     assert scores.to_dict() == card.metrics

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.transform import from_bounds
 
 from geoseg.errors import ConfigError, GridMismatchError, LabelError
 from geoseg.grid import Grid, Window
@@ -79,12 +83,88 @@ def test_windows_cover_the_grid_once(height: int, width: int, rows: int, cols: i
         assert (count == 1).all()
 
 
-def test_grids_are_equal_exactly_or_not_at_all() -> None:
-    grid = Grid("EPSG:32631", Affine(10, 0, 5e5, 0, -10, 5e6), 20, 30)
-    grid.require(grid, "a.tif", "b.tif")
-    other = Grid("EPSG:32631", Affine(10, 0, 5e5 + 1e-9, 0, -10, 5e6), 20, 30)
-    with pytest.raises(GridMismatchError, match=r"b\.tif .*transform .*gdalwarp"):
+UTM = Grid("EPSG:32631", Affine(10, 0, 5e5, 0, -10, 5e6), 20, 30)
+DEGREES = Grid("EPSG:4326", from_bounds(9.1234567, 52.6, 9.3, 52.7654321, 300, 200), 200, 300)
+TURNED = Grid("EPSG:32631", Affine(8, 6, 5e5, 6, -8, 5e6), 1000, 2000)
+
+
+def moved(grid: Grid, *changes: float) -> Grid:
+    """The grid with these numbers added to those of its transform."""
+    numbers = [n + by for n, by in zip(tuple(grid.transform)[:6], changes, strict=True)]
+    return dataclasses.replace(grid, transform=Affine(*numbers))
+
+
+@pytest.mark.parametrize(
+    ("grid", "changes"),
+    [
+        (UTM, (0, 0, 0, 0, 0, 0)),
+        (UTM, (0, 0, 9e-6, 0, 0, -9e-6)),  # 0.9 millionths of 10 m
+        (UTM, (2e-7, 0, 0, 0, 0, 0)),  # times 30 columns: 6e-6 m
+        (DEGREES, (8e-18, 0, 0, 0, -8e-18, 0)),
+        (DEGREES, (0, 0, 1.8e-15, 0, 0, 7e-15)),
+        (TURNED, (0, 1e-9, 0, -1e-9, 0, 0)),
+    ],
+)
+def test_grids_within_a_millionth_of_a_pixel_are_the_same(
+    grid: Grid, changes: tuple[float, ...]
+) -> None:
+    grid.require(moved(grid, *changes), "a.tif", "b.tif")
+    moved(grid, *changes).require(grid, "a.tif", "b.tif")
+
+
+@pytest.mark.parametrize(
+    ("grid", "changes", "apart"),
+    [
+        (UTM, (0, 0, 1, 0, 0, 0), "0.1 pixels"),
+        (UTM, (0, 0, 0, 0, 0, 1.1e-5), "1.1e-06 pixels"),
+        (UTM, (1e-6, 0, 0, 0, 0, 0), "3e-06 pixels"),  # far from the origin only
+        (UTM, (0, 0, 0, 0, 20, 0), "40 pixels"),  # the same corners, rows the other way round
+        (TURNED, (0, 0, 0.8, 0, 0, 0.6), "0.1 pixels"),  # along its rows
+        (TURNED, (0, 1e-7, 0, 0, 0, 0), "8e-06 pixels"),
+    ],
+)
+def test_what_is_farther_apart_is_told_in_pixels(
+    grid: Grid, changes: tuple[float, ...], apart: str
+) -> None:
+    other = moved(grid, *changes)
+    with pytest.raises(GridMismatchError, match=r"b\.tif .*transform .*gdalwarp") as caught:
         grid.require(other, "a.tif", "b.tif")
+    assert apart in str(caught.value)
+    for number in (*tuple(grid.transform)[:6], *tuple(other.transform)[:6]):
+        assert repr(number) in str(caught.value)
+
+
+def test_a_grid_without_area_is_only_like_itself() -> None:
+    flat = Grid(None, Affine(0, 0, 5, 0, 0, 5), 2, 2)
+    flat.require(flat, "a.tif", "b.tif")
+    with pytest.raises(GridMismatchError):
+        flat.require(moved(flat, 0, 0, 1, 0, 0, 0), "a.tif", "b.tif")
+    assert flat.cells == flat.cells
+
+
+@given(
+    west=st.floats(-180, 179),
+    north=st.floats(-80, 80),
+    size=st.sampled_from([1e-4, 0.00025, 1 / 3600, 1 / 1113.2, 0.0089]),
+    width=st.integers(1, 20000),
+)
+def test_rounding_leaves_the_key_of_a_grid_as_it_is(
+    west: float, north: float, size: float, width: int
+) -> None:
+    west, north = round(west, 6), round(north, 6)
+    one = Affine(size, 0, west, 0, -size, north)
+    east, south = one @ (width, width)
+    two = Affine((east - west) / width, 0, west, 0, (south - north) / width, north)
+    keys = [Grid("EPSG:4326", t, width, width).cells for t in (one, two)]
+    assert max(abs(a - b) for a, b in zip(*keys, strict=True)) <= 1
+    assert keys[0] != Grid("EPSG:4326", one @ Affine.translation(2e-6, 0), width, width).cells
+
+
+@pytest.mark.parametrize("grid", [UTM, DEGREES, TURNED])
+def test_grids_that_differ_by_rounding_have_one_key(grid: Grid) -> None:
+    changes = [math.ulp(number) for number in tuple(grid.transform)[:6]]
+    assert moved(grid, *changes).cells == grid.cells
+    assert moved(grid, *(-by for by in changes)).cells == grid.cells
 
 
 def test_codes_and_indices() -> None:

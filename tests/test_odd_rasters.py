@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.rpc import RPC
 
 from geoseg.config import ImageryConfig, SceneEntry
 from geoseg.errors import GeosegError, GridMismatchError
@@ -139,3 +144,97 @@ def test_a_damaged_scene_is_named_when_it_is_read(odd: Path) -> None:
     (scene,) = select(ImageryConfig(scenes=(SceneEntry(file=odd / "truncated_corrupt.tif"),)))
     with pytest.raises(GeosegError, match=r"truncated_corrupt\.tif cannot be read"):
         read_cube([scene], scene.grid.window)
+
+
+# Kinds of which no public file was at hand: made here.
+
+COEFFICIENTS = RPC(
+    height_off=1, height_scale=500, lat_off=38, lat_scale=0.1, long_off=10, long_scale=0.1,
+    line_off=5, line_scale=5, samp_off=5, samp_scale=5,
+    line_num_coeff=[0, 0, -1] + [0] * 17, line_den_coeff=[1] + [0] * 19,
+    samp_num_coeff=[0, 1] + [0] * 18, samp_den_coeff=[1] + [0] * 19,
+)  # fmt: skip
+
+PLACE = Affine(1000, 0, 5e5, 0, -1000, 5e5)
+
+
+def made(path: Path, values: NDArray[Any], dtype: str = "", **more: Any) -> Path:
+    """A GeoTIFF of one band."""
+    height, width = values.shape
+    how = {"count": 1, "height": height, "width": width, "dtype": dtype or str(values.dtype)}
+    with rasterio.open(path, "w", driver="GTiff", **how, **more) as target:
+        target.write(values[np.newaxis])
+    return path
+
+
+@pytest.mark.parametrize("crs", [None, "EPSG:4326"])
+def test_coefficients_are_no_grid(tmp_path: Path, geoseg: Command, crs: str | None) -> None:
+    path = made(tmp_path / "2025-05-01.tif", np.ones((9, 9), np.uint16), crs=crs, rpcs=COEFFICIENTS)
+    code, out, err = geoseg("inspect", str(path))
+    assert code == 0, err
+    assert "EPSG:4326" not in out
+    assert "(RPC) and no grid: orthorectify it" in out
+    with pytest.raises(GeosegError, match=r"2025-05-01\.tif.*\(RPC\) and no grid.*gdalwarp -rpc"):
+        select(ImageryConfig(folder=tmp_path))
+    ortho = made(tmp_path / "o.tif", np.ones((9, 9), np.uint16), crs="EPSG:32632", transform=PLACE,
+                 rpcs=COEFFICIENTS)  # fmt: skip
+    assert select(ImageryConfig(scenes=(SceneEntry(file=ortho),)))[0].grid.transform == PLACE
+
+
+@pytest.mark.parametrize("dtype", ["complex_int16", "complex64", "complex128"])
+def test_complex_numbers(tmp_path: Path, geoseg: Command, dtype: str) -> None:
+    values = np.full((9, 9), 3 + 4j, np.complex128 if dtype == "complex128" else np.complex64)
+    values[0, 0] = 6 + 8j
+    path = made(tmp_path / "2025-05-01.tif", values, dtype, crs="EPSG:32632", transform=PLACE)
+    code, out, err = geoseg("inspect", str(path))
+    assert code == 0, err
+    assert f"1 band(s) of {dtype}" in out
+    assert re.search(r"band_1 +5 +10 +5\.0617", out)  # magnitudes; 5 and one pixel of 10
+    assert "complex numbers" in out
+    with pytest.raises(GeosegError, match=rf"2025-05-01\.tif holds complex numbers \({dtype}\)"):
+        select(ImageryConfig(folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("crs", "note"),
+    [
+        (
+            "+proj=eqc +R=3396190 +units=m",
+            "another body than the Earth (ellipsoid unknown, 3396 km)",
+        ),
+        ("+proj=longlat +R=1737400", "1737 km"),
+        ("+proj=geos +h=35785831 +lon_0=0 +sweep=y", "geostationary projection"),
+        ("+proj=sinu +R=6371007.181", ""),  # MODIS
+        ("EPSG:7405", ""),  # with heights
+    ],
+)
+def test_rare_crs(tmp_path: Path, geoseg: Command, crs: str, note: str) -> None:
+    path = made(tmp_path / "x.tif", np.ones((9, 9), np.uint16), crs=crs, transform=PLACE)
+    code, out, err = geoseg("inspect", str(path))
+    assert code == 0, err
+    assert note in out
+    assert ("another body" in out or "geostationary" in out) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("extreme", "nodata", "note"),
+    [
+        (1e300, None, "numbers up to 1e+300 are beyond those of 32 bits"),
+        (-1.7976931348623157e308, None, "numbers up to 1.8e+308 are beyond"),
+        (-1.7976931348623157e308, -1.7976931348623157e308, ""),
+        (-3.4028234663852886e38, None, "-3.40282e+38 counts as data"),
+        (-3.4028234663852886e38, -3.4028234e38, ""),
+        (-np.inf, None, ""),
+    ],
+)
+def test_extreme_numbers(
+    tmp_path: Path, geoseg: Command, extreme: float, nodata: float | None, note: str
+) -> None:
+    values = np.arange(81.0).reshape(9, 9)
+    values[0, 0] = extreme
+    path = made(tmp_path / "x.tif", values, crs="EPSG:32632", transform=PLACE, nodata=nodata)
+    code, out, err = geoseg("inspect", str(path))
+    assert code == 0, err
+    assert "Warning" not in err
+    assert note in out
+    assert ("beyond those" in out or "note: band_1: " in out) == bool(note)

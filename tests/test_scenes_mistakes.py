@@ -130,7 +130,7 @@ def test_a_date_with_a_band_less(tmp_path: Path, raster: Raster) -> None:
     ("change", "what"),
     [
         ({"height": 39}, "size 48 x 40 against 48 x 39"),
-        ({"transform": Affine(10, 0, 500_000 + 1e-9, 0, -10, 5_100_000)}, "transform"),
+        ({"transform": Affine(10, 0, 500_000 + 1, 0, -10, 5_100_000)}, "transform"),
         (
             {"crs": "EPSG:32634"},
             "CRS EPSG:32633 WGS 84 / UTM zone 33N against EPSG:32634 WGS 84 / UTM zone 34N",

@@ -11,6 +11,7 @@ from flows.stack.lifecycle import down, status, up
 from flows.stack.settings import StackError, StackFolder
 from flows.stack.unit import unit
 from geoseg.errors import GeosegError
+from geoseg.io import logs
 
 UNWELL = 3
 EPILOG = """\
@@ -78,6 +79,7 @@ def _say(line: str) -> None:
 
 def main() -> int:
     """Do what the command says; returns the exit code."""
+    logs.show_any_letter()
     given, folder = _arguments(), StackFolder.of_environment()
     if given.command == "up":
         up(folder, _say)

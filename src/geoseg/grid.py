@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -9,6 +10,13 @@ from typing import Self
 from affine import Affine
 
 from geoseg.errors import GridMismatchError
+
+SAME = 1e-6
+"""Pixels that no corner of two grids may be apart, that they count as the same: programs compute one
+pixel size in several ways, and the last digits differ."""
+
+_UNEVEN = 0.3819660112501051
+"""Part of a step that keys are shifted by: the golden section, of which no round number is a multiple."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,7 +78,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """CRS, affine transform and size of a raster. Two grids are equal exactly or not at all."""
+    """CRS, affine transform and size of a raster. Whether two are the same, ``differences`` says."""
 
     crs: str | None
     """WKT of the coordinate reference system as the raster gives it; None where it has none."""
@@ -108,25 +116,56 @@ class Grid:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """West, south, east and north of the four corners, in map coordinates."""
-        corners = [
-            self.transform @ (col, row) for col in (0, self.width) for row in (0, self.height)
-        ]
-        x, y = zip(*corners, strict=True)
+        x, y = zip(*(self.transform @ corner for corner in self._corners), strict=True)
         return min(x), min(y), max(x), max(y)
 
     def differences(self, other: Self) -> list[str]:
-        """What differs, one phrase per property; empty where the grids are equal."""
-        pairs = [
-            ("size", f"{self.width} x {self.height}", f"{other.width} x {other.height}"),
-            ("transform", tuple(self.transform)[:6], tuple(other.transform)[:6]),
-        ]
-        found = [
-            f"{name} {mine} against {theirs}" for name, mine, theirs in pairs if mine != theirs
-        ]
+        """What differs, one phrase per property; empty where the grids are the same."""
+        found = []
+        if (self.width, self.height) != (other.width, other.height):
+            found.append(
+                f"size {self.width} x {self.height} against {other.width} x {other.height}"
+            )
+        apart = self._apart(other)
+        if not apart <= SAME:  # what is not a number is not the same
+            mine, theirs = (tuple(grid.transform)[:6] for grid in (self, other))
+            found.append(f"transform {mine} against {theirs}, up to {apart:.3g} pixels apart")
         if not same_crs(self.crs, other.crs):
             tail = " (one name, two definitions)" if self.crs_name == other.crs_name else ""
             found.append(f"CRS {self.crs_name} against {other.crs_name}{tail}")
         return found
+
+    def _apart(self, other: Self) -> float:
+        """The farthest that a corner of this grid and the same one of the other are apart, in pixels
+        of this grid along its rows or columns."""
+        mine, theirs = tuple(self.transform)[:6], tuple(other.transform)[:6]
+        a, b, _, d, e, _ = mine
+        if mine == theirs or a * e == b * d:
+            return 0.0 if mine == theirs else math.inf
+        to_pixels = ~Affine(a, b, 0, d, e, 0)
+        # Subtracted first: in large coordinates the difference would drown.
+        shift = Affine(*(there - here for here, there in zip(mine, theirs, strict=True)))
+        moved = [to_pixels @ (shift @ corner) for corner in self._corners]
+        return float(max(abs(way) for corner in moved for way in corner))
+
+    @property
+    def _corners(self) -> list[tuple[int, int]]:
+        return [(col, row) for col in (0, self.width) for row in (0, self.height)]
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """Where the corners are in steps of at most ``SAME`` pixels: for a key, which has no tolerance.
+
+        Grids with one key are the same, and those that differ by rounding alone have one, unless a
+        corner lies where two steps meet: no round number does.
+        """
+        a, b, _, d, e, _ = tuple(self.transform)[:6]
+        side = min(math.hypot(a, d), math.hypot(b, e)) or 1.0
+        step = 2.0 ** math.floor(
+            math.log2(SAME * side)
+        )  # the same where the sides' last digits differ
+        corners = [self.transform @ corner for corner in self._corners]
+        return tuple(math.floor(way / step + _UNEVEN) for corner in corners for way in corner)
 
     def require(self, other: Self, mine: str, theirs: str) -> None:
         """Raise ``GridMismatchError`` naming both files unless the grids are equal."""
@@ -134,8 +173,8 @@ class Grid:
         if found:
             raise GridMismatchError(
                 f"{theirs} is not on the grid of {mine}: {'; '.join(found)} (of {theirs}). "
-                "All rasters of a run share one grid exactly: resample them first, for example "
-                "with gdalwarp -t_srs, -te and -ts."
+                f"All rasters of a run share one grid, to {SAME:g} of a pixel: resample them first, for "
+                "example with gdalwarp -t_srs, -te and -ts."
             )
 
 

@@ -41,19 +41,25 @@ class Normalization(BaseModel):
 
     def stretch(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
         """The transform alone: ``[channels, ...]`` of any number type to float32."""
-        with np.errstate(over="ignore"):  # a float64 nodata value, which is blanked later
+        with _quiet():
             out = values.astype(np.float32)
-        if self.transform == "asinh":
-            out /= _column(self.knee, out.ndim)
-            np.arcsinh(out, out=out)
+            if self.transform == "asinh":
+                out /= _column(self.knee, out.ndim)
+                np.arcsinh(out, out=out)
         return out
 
     def apply(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
         """Network input, float32 of the shape ``[channels, ...]`` of ``values``."""
         out = self.stretch(values)
-        out -= _column(self.mean, out.ndim)
-        out /= _column(self.std, out.ndim)
+        with _quiet():
+            out -= _column(self.mean, out.ndim)
+            out /= _column(self.std, out.ndim)
         return out
+
+
+def _quiet() -> np.errstate:
+    """No warning of an overflow: nodata values may be huge, and are blanked later."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _column(values: tuple[float, ...], ndim: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.config import ImageryConfig, PredictConfig
+from geoseg.config import ImageryConfig, PredictConfig, RunConfig
 from geoseg.config.products import Layer
 from geoseg.engine import sizing
 from geoseg.engine.choice import Choice, Wish, choose
@@ -18,9 +18,9 @@ from geoseg.errors import GeosegError
 from geoseg.imagery.scenes import Scene
 from geoseg.io import confine, versions
 from geoseg.model.bundle import ModelCard, identify
-from geoseg.model.context import DEFAULT_MARGIN, Precision
+from geoseg.model.context import DEFAULT_MARGIN, PRECISIONS, Precision
 from geoseg.model.footprint import Footprint
-from geoseg.tiling import Lattice
+from geoseg.tiling import Lattice, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Crew
     lattice = make_lattice(request.predict, cards, scenes[0].grid.height, scenes[0].grid.width)
     bundles = tuple((folder.resolve(), identify(folder)) for folder in request.bundles)
     choice = _choose(request, bundles, crew)
-    load = _load(cards, scenes, lattice, choice, crew)
+    at_once = crew.per_process, lanes_on(choice.device, crew.lanes)
+    load = _load(cards, scenes, lattice, choice.precision, at_once)
     wanted = request.predict
     memory = crew.memory if wanted.memory == "auto" else int(wanted.memory)
     size = sizing.fit(load, wanted.block, memory)
@@ -89,6 +90,23 @@ def make_lattice(
     margin = needed if wanted.margin == "auto" else wanted.margin
     blend = margin // 2 if wanted.blend == "hann" else 0
     return Lattice(height, width, wanted.core, margin, stride, blend)
+
+
+def block_plan(config: RunConfig, cards: tuple[ModelCard, ...], height: int, width: int) -> Plan:
+    """The blocks as the config gives them; ``ConfigError`` where they are impossible.
+
+    What is left open is decided with the model and the workers at hand: without ``cards`` a margin
+    is 0, and the block is the one that pays.
+    """
+    wanted = config.predict
+    if cards:
+        lattice = make_lattice(wanted, cards, height, width)
+    else:
+        margin = 0 if wanted.margin == "auto" else wanted.margin
+        blend = margin // 2 if wanted.blend == "hann" else 0
+        lattice = Lattice(height, width, wanted.core, margin, 2**config.model.depth, blend)
+    block = sizing.block_that_pays(wanted.core) if wanted.block == "auto" else wanted.block
+    return Plan(lattice, block)
 
 
 def _margin(card: ModelCard) -> int:
@@ -129,16 +147,36 @@ def _load(
     cards: tuple[ModelCard, ...],
     scenes: tuple[Scene, ...],
     lattice: Lattice,
-    choice: Choice,
-    crew: Crew,
+    precision: Precision,
+    at_once: tuple[int, int],
 ) -> Load:
-    prints = [_footprint(card, choice.precision) for card in cards]
+    """``at_once``: blocks under way, and networks that compute, in one process."""
+    prints = [_footprint(card, precision) for card in cards]
+    threads, lanes = at_once
     return Load(
         imagery=Imagery.of(scenes),
         lattice=lattice,
         classes=len(cards[0].classes),
         footprint=max(prints, key=lambda each: each.live_per_pixel),
         members=len(cards),
-        threads=crew.per_process,
-        lanes=lanes_on(choice.device, crew.lanes),
+        threads=threads,
+        lanes=lanes,
     )
+
+
+def require_room(
+    wanted: PredictConfig,
+    cards: tuple[ModelCard, ...],
+    scenes: tuple[Scene, ...],
+    at_once: tuple[int, int],
+    memory: int,
+) -> None:
+    """``MemoryLimitError`` where no block fits a process that may use ``memory`` bytes.
+
+    As ``plan_job``, but that no worker is asked for the number format: the leaner one counts.
+    """
+    grid = scenes[0].grid
+    lattice = make_lattice(wanted, cards, grid.height, grid.width)
+    formats = PRECISIONS if wanted.precision == "auto" else (wanted.precision,)
+    loads = [_load(cards, scenes, lattice, precision, at_once) for precision in formats]
+    sizing.fit(min(loads, key=lambda load: load.patch_bytes), wanted.block, memory)

@@ -119,15 +119,15 @@ def _reasons(scene: Scene, pixel: Window) -> Iterator[str]:
 def _missing(
     path: Path, assets: Sequence[Asset], nodata: float | None, pixel: Window
 ) -> Iterator[str]:
-    values, present = rasters.read(path, [asset.number for asset in assets], pixel, nodata)
+    numbers = [asset.number for asset in assets]
+    values, present = rasters.read(path, numbers, pixel, nodata)
     if present.all():
         return
-    own = rasters.describe(path).nodata
-    missing = nodata if own is None else own
+    there = rasters.has_numbers(path, numbers, pixel, nodata)
     found = [
         f"nodata ({value}) in {asset.band}"
-        for asset, value in zip(assets, values[:, 0, 0], strict=True)
-        if not np.isfinite(value) or value == missing
+        for asset, value, known in zip(assets, values[:, 0, 0], there[:, 0, 0], strict=True)
+        if not known
     ]
     yield from found or [f"no data by the mask of {path.name}"]
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from geoseg.config import ImageryConfig, SceneEntry
 from geoseg.errors import RasterError, SceneError
 from geoseg.grid import Grid
@@ -169,8 +171,16 @@ def _mappable(path: Path) -> rasters.RasterInfo:
             f"{path} has {info.gcps} ground control points and no grid; warp it onto one first "
             "(gdalwarp -t_srs EPSG:CODE)"
         )
-    if info.dtype.startswith("complex"):
-        raise RasterError(f"{path} holds {info.dtype} numbers; give intensity or real parts")
+    if info.rpcs:
+        raise RasterError(
+            f"{path} has rational polynomial coefficients (RPC) and no grid; orthorectify it first "
+            "(gdalwarp -rpc -t_srs EPSG:CODE, with -to RPC_DEM=FILE for a terrain model)"
+        )
+    if info.complex:
+        raise RasterError(
+            f"{path} holds complex numbers ({info.dtype}), which no network is fed; give intensity "
+            "or real parts (gdal_translate with DERIVED_SUBDATASET:INTENSITY:FILE)"
+        )
     return info
 
 
@@ -183,7 +193,8 @@ def _require_same_bands(first: Scene, scene: Scene) -> None:
             "name the bands of every file in order with 'imagery.band_names'"
         )
     for mine, theirs in zip(first.assets, scene.assets, strict=True):
-        if mine.scaling != theirs.scaling:
+        # Some programs write 0.0001 in single precision.
+        if not np.allclose(mine.scaling, theirs.scaling, rtol=1e-6, atol=1e-12):
             raise SceneError(
                 f"{theirs.path}: band {theirs.band} has scale and offset {theirs.scaling}, in "
                 f"{mine.path} they are {mine.scaling}, so equal numbers mean different things; "
@@ -193,7 +204,7 @@ def _require_same_bands(first: Scene, scene: Scene) -> None:
 
 def _require_mask(first: Scene, path: Path) -> None:
     """A mask is one band on the grid of the imagery."""
-    info = rasters.describe(path)
+    info = _mappable(path)
     first.grid.require(info.grid, str(first.files[0]), str(path))
     if info.count != 1:
         raise SceneError(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.feedback import Progress
+from geoseg.grid import Window
 from geoseg.imagery.cube import read_cube
+from geoseg.imagery.flags import Codes
 from geoseg.imagery.inspect import strips
 from geoseg.imagery.labels import Labels
 from geoseg.imagery.scenes import Scene
@@ -31,50 +33,71 @@ class Survey:
     """Fields of each class; zeros where the labels name none."""
     unseen: int = 0
     """Labelled pixels without data on any date: they can teach nothing."""
+    codes: tuple[Codes, ...] = ()
+    """The different values of each band over all dates, where they are few."""
+    parts: tuple[int, ...] = ()
+    """Labelled pixels with data of each part of the split; empty where none was given."""
+
+
+Parts = Callable[[Window, NDArray[np.int32]], NDArray[np.uint8]]
+"""The part of each pixel of a window, from the field ids there."""
 
 
 class _ClassCounts:
     """Labelled pixels and fields per class, added up strip by strip."""
 
-    def __init__(self, labels: Labels | None, classes: int) -> None:
-        self._labels = labels
+    def __init__(self, labels: Labels | None, classes: int, parts: Parts | None) -> None:
+        self._labels, self._parts = labels, parts
+        self.parts = np.zeros(256 if parts else 0, dtype=np.int64)
         self.pixels = np.zeros(classes if labels else 0, dtype=np.int64)
         self.fields: list[set[int]] = [set() for _ in self.pixels]
         self.unseen = 0
 
-    def add(
-        self, indices: NDArray[np.int16], ids: NDArray[np.int32], mapped: NDArray[np.bool_]
-    ) -> None:
+    def add(self, window: Window, mapped: NDArray[np.bool_]) -> None:
         """Count one strip."""
+        if self._labels is None:
+            return
+        indices, ids = self._labels.read(window)
         self.pixels += np.bincount(indices[indices >= 0], minlength=len(self.pixels))
         self.unseen += int(((indices >= 0) & ~mapped).sum())
         for index, known in enumerate(self.fields):
             known.update(np.unique(ids[(indices == index) & (ids > 0)]).tolist())
+        if self._parts:
+            used = self._parts(window, ids)[(indices >= 0) & mapped]
+            self.parts += np.bincount(used, minlength=len(self.parts))
 
 
 def survey(
-    scenes: Sequence[Scene], labels: Labels | None, classes: int, progress: Progress
+    scenes: Sequence[Scene],
+    labels: Labels | None,
+    classes: int,
+    progress: Progress,
+    parts: Parts | None = None,
 ) -> Survey:
     """Read every pixel of a season and of its labels and count.
 
-    ``classes`` is the number of classes of the legend. Raises ``RasterError`` for a damaged file,
-    ``LabelError`` for a code outside the legend.
+    ``classes`` is the number of classes of the legend; ``parts`` is for labels that train.
+    Raises ``RasterError`` for a damaged file, ``LabelError`` for a code outside the legend.
     """
     grid = scenes[0].grid
     valid = np.zeros(len(scenes), dtype=np.int64)
-    counts = _ClassCounts(labels, classes)
+    counts = _ClassCounts(labels, classes, parts)
+    codes = tuple(Codes() for _ in scenes[0].bands)
     mapped_pixels = 0
     with progress.start("read the season", grid.height, "rows") as step:
         for window in strips(grid, 8 * len(scenes[0].bands)):
             mapped = np.zeros(window.shape, dtype=bool)
             for number, scene in enumerate(scenes):
                 # One date at a time: a strip of the whole season can be large.
-                present = read_cube([scene], window).valid[0]
+                cube = read_cube([scene], window)
+                present = cube.valid[0]
+                for band, layer in zip(codes, cube.values[0], strict=True):
+                    if not band.many:
+                        band.add(layer[present])
                 valid[number] += present.sum()
                 mapped |= present
             mapped_pixels += int(mapped.sum())
-            if labels:
-                counts.add(*labels.read(window), mapped)
+            counts.add(window, mapped)
             step.advance(window.height)
     return Survey(
         pixels=grid.window.size,
@@ -83,4 +106,6 @@ def survey(
         labelled=tuple(counts.pixels.tolist()),
         fields=tuple(map(len, counts.fields)),
         unseen=counts.unseen,
+        codes=codes,
+        parts=tuple(counts.parts.tolist()),
     )

@@ -9,6 +9,7 @@ and, where they are known, ``run`` (folder of the results), ``stage``, ``block``
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import logging
 import os
@@ -36,8 +37,11 @@ def structured() -> bool:
 def configure() -> None:
     """Send geoseg's log to standard error as the environment wants it; again changes nothing.
 
+    Nor does a letter that a stream cannot show end the program from then on.
+
     A level that is none counts as not given: a log is no reason to stop a run.
     """
+    show_any_letter()
     if structured():
         sys.excepthook = _log_bug
     if not any(isinstance(handler, _Handler) for handler in log.handlers):
@@ -46,6 +50,15 @@ def configure() -> None:
     level = _level(os.environ.get("GEOSEG_LOG_LEVEL", ""), structured())
     if log.level != level:  # setting it makes every logger of the process forget what it knew
         log.setLevel(level)
+
+
+def show_any_letter() -> None:
+    """Print ``?`` for a letter that a stream's encoding does not have: names come in all scripts,
+    consoles and log files do not. Where Python writes its code instead, as on standard error, that
+    stays."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
 
 
 @cache

@@ -21,6 +21,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from geoseg.errors import RasterError
 from geoseg.grid import Grid, Window
 from geoseg.io import confine
+from geoseg.io import nodata as nodata_values
 from geoseg.io.gdal import FAILURES, cause, environment, to_rasterio
 from geoseg.io.sources import open_raster
 
@@ -48,7 +49,14 @@ class RasterInfo:
     """Number of the alpha band, which tells validity unless it is read as data; 0 where none."""
     gcps: int
     """Ground control points; a raster that has only these has no grid yet."""
+    rpcs: bool
+    """Rational polynomial coefficients tell where it is, and nothing else does: it has no grid yet."""
     subdatasets: tuple[str, ...]
+
+    @property
+    def complex(self) -> bool:
+        """Its numbers have an imaginary part."""
+        return self.dtype.startswith("complex")
 
 
 @contextmanager
@@ -78,26 +86,38 @@ def opened(path: Path) -> Iterator[Any]:
 def describe(path: Path) -> RasterInfo:
     """Open a raster and say what it is. No pixel is read; ``RasterError`` where that fails."""
     with opened(path) as source:
+        placed = source.transform != Affine.identity()
+        rpcs = not placed and not source.gcps[0] and source.rpcs is not None
         return RasterInfo(
             path=path,
             driver=source.driver,
             grid=Grid(
-                source.crs.to_wkt() if source.crs else None,
+                # Coefficients are of longitude and latitude; pixels are not.
+                source.crs.to_wkt() if source.crs and not rpcs else None,
                 source.transform,
                 source.height,
                 source.width,
             ),
             count=source.count,
-            dtype=str(np.result_type(*source.dtypes)) if source.count else "none",
+            dtype=_common_type(source.dtypes),
             tile=tuple(source.block_shapes[0]) if source.count else (1, 1),
             nodata=source.nodata,
             bands=_band_names(source),
             scaling=tuple(zip(source.scales, source.offsets, strict=True)),
             masked=_has_mask(source),
             alpha=next(iter(_alpha_bands(source)), 0),
-            gcps=len(source.gcps[0]) if source.transform == Affine.identity() else 0,
+            gcps=0 if placed else len(source.gcps[0]),
+            rpcs=rpcs,
             subdatasets=tuple(source.subdatasets),
         )
+
+
+def _common_type(types: Sequence[str]) -> str:
+    """What the bands are read as together; GDAL's complex integers, which numpy has not, by name."""
+    if len(set(types)) == 1:
+        return types[0]
+    known = ("complex64" if name.startswith("complex_") else name for name in types)
+    return str(np.result_type(*known)) if types else "none"
 
 
 def _band_names(source: Any) -> tuple[str, ...]:
@@ -126,7 +146,8 @@ def read(
     Returns the values ``[bands, height, width]`` in the file's own type (the common one where its
     bands differ) and where they are valid, ``bool[height, width]``: all of the bands hold data, by
     the file's mask, its alpha band (unless that is among ``bands``), its nodata value (``nodata``
-    where it has none) and, for floats, by being a finite float32. Raises ``RasterError``.
+    where it has none; see ``io.nodata``) and, for floats, by being a finite float32. Raises
+    ``RasterError``.
     """
     with opened(path) as source:
         return read_open(source, bands, window, nodata)
@@ -137,35 +158,52 @@ def read_open(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """``read`` from a raster that is open."""
     place = to_rasterio(window)
-    values = _values(source, bands, place)
-    nodata_of = source.nodatavals  # a property that asks every band
+    values, missing = _values(source, bands, place, nodata)
     valid = np.ones(window.shape, dtype=bool)
     if _has_mask(source):
         valid &= source.read_masks(bands[0], window=place) > 0
     for alpha in _alpha_bands(source).difference(bands):
         valid &= source.read(alpha, window=place) > 0
-    for layer, band in zip(values, bands, strict=True):
-        own = nodata_of[band - 1]
-        _drop_missing(valid, layer, nodata if own is None else own)
+    for layer, (dtype, number) in zip(values, missing, strict=True):
+        _drop_missing(valid, layer, dtype, number)
     return values, valid
 
 
-def _values(source: Any, bands: Sequence[int], place: Any) -> NDArray[Any]:
-    if len({source.dtypes[band - 1] for band in bands}) == 1:
-        values: NDArray[Any] = source.read(list(bands), window=place)
-        return values
-    return np.stack([source.read(band, window=place) for band in bands])
+def has_numbers(
+    path: Path, bands: Sequence[int], window: Window, nodata: float | None = None
+) -> NDArray[np.bool_]:
+    """Where each band alone has data, ``bool[bands, height, width]``, whatever masks say of it."""
+    with opened(path) as source:
+        values, missing = _values(source, bands, to_rasterio(window), nodata)
+    found = np.ones(values.shape, dtype=bool)
+    for valid, layer, (dtype, number) in zip(found, values, missing, strict=True):
+        _drop_missing(valid, layer, dtype, number)
+    return found
 
 
-def _drop_missing(valid: NDArray[np.bool_], layer: NDArray[Any], missing: float | None) -> None:
+def _values(
+    source: Any, bands: Sequence[int], place: Any, nodata: float | None
+) -> tuple[NDArray[Any], list[tuple[str, float | None]]]:
+    """The values of some bands; the type and the nodata value that each has in the file."""
+    types, own = source.dtypes, source.nodatavals  # properties that ask every band
+    missing = [
+        (types[band - 1], nodata if own[band - 1] is None else own[band - 1]) for band in bands
+    ]
+    if len({dtype for dtype, _ in missing}) == 1:
+        return source.read(list(bands), window=place), missing
+    return np.stack([source.read(band, window=place) for band in bands]), missing
+
+
+def _drop_missing(
+    valid: NDArray[np.bool_], layer: NDArray[Any], dtype: str, missing: float | None
+) -> None:
     """Clear ``valid`` where a band has its nodata value or, for floats, no finite float32."""
-    floating = np.issubdtype(layer.dtype, np.floating)
-    if floating:
+    if np.issubdtype(layer.dtype, np.inexact):
         valid &= np.abs(layer) <= np.finfo(np.float32).max
-    if missing is not None and not np.isnan(missing):
-        # An integer is compared as one: the detour over floats takes five times as long.
-        whole = not floating and float(missing).is_integer()
-        valid &= layer != (int(missing) if whole else missing)
+    if np.iscomplexobj(layer):
+        layer, dtype = layer.real, str(layer.real.dtype)
+    if missing is not None:
+        nodata_values.drop(valid, layer, dtype, missing)
 
 
 def tags(path: Path) -> dict[str, str]:

@@ -124,29 +124,55 @@ class Samples:
         return [number for number in range(len(self)) if (targets[number] != UNKNOWN).any()]
 
 
-def cut(source: Source, config: TrainConfig, folder: Path, progress: Progress) -> Samples:
-    """Read the labels once to find the samples, then cut each into the files of ``folder``.
+@dataclass(frozen=True)
+class Drawn:
+    """Which samples are to be cut."""
 
-    Raises ``LabelError`` where the training or the validation part is empty, ``OutputError`` where
-    the samples do not fit the disk, ``RasterError`` for a damaged file.
+    source: Source
+    cells: Cells
+    numbers: list[int]
+    """Of the cells, in grid order."""
+    pixels: NDArray[np.int64]
+    """See ``Samples.pixels``."""
+
+
+def draw(source: Source, config: TrainConfig) -> Drawn:
+    """Read the labels once to find the samples; no pixel of the imagery is read.
+
+    Raises ``LabelError`` where the training or the validation part is empty.
     """
     cells = Cells.of(source.grid, config)
     candidates, pixels = _survey(source, cells)
-    _require_parts(pixels)
-    numbers = _draw(candidates, config)
+    for part in (Part.TRAIN, Part.VALIDATION):
+        require_part(part, pixels)
+    return Drawn(source, cells, _draw(candidates, config), pixels)
+
+
+def cut(drawn: Drawn, folder: Path, progress: Progress) -> Samples:
+    """Cut each sample into the files of ``folder``.
+
+    Raises ``LabelError`` where a part has no data, ``OutputError`` where the samples do not fit the
+    disk, ``RasterError`` for a damaged file.
+    """
+    source, cells, numbers = drawn.source, drawn.cells, drawn.numbers
     windows = tuple(cells.extent(number) for number in numbers)
-    samples = _allocate(source, windows, pixels, make_folder(folder))
+    samples = _allocate(source, windows, drawn.pixels, make_folder(folder))
     with progress.start("samples", len(numbers), "samples") as step:
         for place, number in enumerate(numbers):
             _fill(samples, place, source, cells.cell(number))
             step.advance()
     for part in (Part.TRAIN, Part.VALIDATION):
-        if not samples.holding(part):
-            raise LabelError(
-                f"every labelled pixel of the {part.name.lower()} part lies where no date has data; "
-                "check imagery.nodata and the masks, or change 'split'"
-            )
+        require_data(part, len(samples.holding(part)))
     return samples
+
+
+def require_data(part: Part, found: int) -> None:
+    """``LabelError`` where none (``found``) of the labels of a part has data on any date."""
+    if not found:
+        raise LabelError(
+            f"every labelled pixel of the {part.name.lower()} part lies where no date has data; "
+            "check imagery.nodata and the masks, or change 'split'"
+        )
 
 
 def _survey(
@@ -168,16 +194,20 @@ def _survey(
     return (train, validation), pixels
 
 
-def _require_parts(pixels: NDArray[np.int64]) -> None:
-    for part, remedy in (
-        (Part.TRAIN, "lower split.validation, split.held_back or split.buffer"),
-        (Part.VALIDATION, "raise split.validation or lower split.buffer"),
-    ):
-        if not pixels[part].any():
-            raise LabelError(
-                f"no labelled pixel is left for {part.name.lower()}: {remedy}, take a smaller "
-                "split.block, or add labels"
-            )
+_REMEDIES = {
+    Part.TRAIN: "lower split.validation, split.held_back or split.buffer",
+    Part.VALIDATION: "raise split.validation or lower split.buffer",
+    Part.HELD_BACK: "raise split.held_back (0: the map gets no score) or lower split.buffer",
+}
+
+
+def require_part(part: Part, pixels: NDArray[np.int64]) -> None:
+    """``LabelError`` where a part has no label; ``pixels`` as in ``Samples``."""
+    if not pixels[part].any():
+        raise LabelError(
+            f"no labelled pixel is left for {part.name.lower()}: {_REMEDIES[part]}, take a smaller "
+            "split.block, or add labels"
+        )
 
 
 def _draw(numbers: tuple[NDArray[np.int64], NDArray[np.int64]], config: TrainConfig) -> list[int]:

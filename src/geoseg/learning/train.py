@@ -22,7 +22,7 @@ from geoseg.imagery.scenes import Scene
 from geoseg.learning.batches import Loader
 from geoseg.learning.fitting import Fit, Fitted
 from geoseg.learning.machine import Machine
-from geoseg.learning.samples import Samples, Source, cut
+from geoseg.learning.samples import Drawn, Samples, Source, cut, draw, require_part
 from geoseg.learning.split import Part, plan_split
 from geoseg.learning.statistics import fit_normalization
 from geoseg.legend import Legend
@@ -48,6 +48,8 @@ class TrainingRequest:
     """Folder for the samples while training lasts; it is removed at the end."""
     bundle: Path
     """Folder of the model bundle."""
+    scored: bool = False
+    """The map will be scored on the labels that are held back, so there have to be some."""
     fingerprint: str = ""
     """Hash of what the training is given; kept in the model card."""
 
@@ -70,13 +72,13 @@ def train(request: TrainingRequest, progress: Progress) -> TrainingResult:
     not exist, ``OutputError`` and ``RasterError``.
     """
     began = time.perf_counter()
-    _check(request)
+    drawn = draw_samples(request)
     keep_memory()
     torch.manual_seed(request.train.seed)
     try:
-        samples = _cut(request, progress)
+        samples = _cut(request, drawn, progress)
         normalization = fit_normalization(samples, request.train.transform)
-        spec = _network(request, normalization)
+        spec = network_spec(request)
         machine = Machine.choose(request.train)
         network = build(spec).to(machine.device)
         network = network.to(memory_format=torch.channels_last)
@@ -90,6 +92,21 @@ def train(request: TrainingRequest, progress: Progress) -> TrainingResult:
     return TrainingResult(request.bundle, save(request.bundle, network, card), seconds)
 
 
+def draw_samples(request: TrainingRequest) -> Drawn:
+    """Which samples a training takes: all that it checks before it reads imagery. Reads the labels.
+
+    Raises ``ConfigError``, ``LabelError`` and ``ModelError``, as ``train`` does.
+    """
+    _check(request)
+    build(network_spec(request))  # an encoder that there is not is told before samples are cut
+    grid, classes = request.scenes[0].grid, len(request.legend)
+    split = plan_split(request.labels, grid, classes, request.split)
+    drawn = draw(Source(request.scenes, request.labels, split, classes), request.train)
+    if request.scored:
+        require_part(Part.HELD_BACK, drawn.pixels)
+    return drawn
+
+
 def _check(request: TrainingRequest) -> None:
     stride, side = 2**request.model.depth, request.train.patch
     # Two positions a side at the deepest layer: batch normalization needs more than one value.
@@ -101,11 +118,8 @@ def _check(request: TrainingRequest) -> None:
         )
 
 
-def _cut(request: TrainingRequest, progress: Progress) -> Samples:
-    classes, grid = len(request.legend), request.scenes[0].grid
-    split = plan_split(request.labels, grid, classes, request.split)
-    source = Source(request.scenes, request.labels, split, classes)
-    samples = cut(source, request.train, request.work, progress)
+def _cut(request: TrainingRequest, drawn: Drawn, progress: Progress) -> Samples:
+    samples = cut(drawn, request.work, progress)
     for part in (Part.TRAIN, Part.VALIDATION):
         found = samples.pixels[part]
         missing = [request.legend.names[index] for index in np.flatnonzero(found == 0)]
@@ -114,13 +128,14 @@ def _cut(request: TrainingRequest, progress: Progress) -> Samples:
     return samples
 
 
-def _network(request: TrainingRequest, normalization: Normalization) -> NetworkSpec:
+def network_spec(request: TrainingRequest) -> NetworkSpec:
+    """The network that a training fits."""
     model = request.model
     return NetworkSpec(
         encoder=model.encoder,
         depth=model.depth,
         decoder_channels=model.decoder_channels[: model.depth],
-        channels=normalization.channels,
+        channels=len(request.scenes) * len(request.scenes[0].bands),
         classes=len(request.legend),
     )
 

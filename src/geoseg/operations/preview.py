@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from geoseg.config import RunConfig
-from geoseg.engine.ensemble import load_cards
-from geoseg.engine.planning import make_lattice
-from geoseg.engine.sizing import block_that_pays
-from geoseg.errors import ConfinedError, RasterError
+from geoseg.errors import ConfinedError, GeosegError, RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
-from geoseg.imagery.inspect import Inspection, inspect_raster
-from geoseg.imagery.labels import open_labels
+from geoseg.imagery.flags import beside, flagged, named
+from geoseg.imagery.inspect import Inspection, crs_notes, flag_note, inspect_raster
 from geoseg.imagery.left_out import left_out_lines
-from geoseg.imagery.scenes import Scene, select
+from geoseg.imagery.scenes import Scene
 from geoseg.imagery.survey import Survey, survey
-from geoseg.io import configs
+from geoseg.io import configs, rasters
 from geoseg.io.vector_info import layers
 from geoseg.legend import Legend
-from geoseg.model.bundle import ModelCard
-from geoseg.operations.run import require_fit
+from geoseg.operations.checks import (
+    plan_blocks,
+    require_counts,
+    require_input,
+    require_labels,
+    require_room,
+)
+from geoseg.operations.run import Run, RunFolder
 from geoseg.operations.vector_preview import vector_lines
-from geoseg.tiling import Lattice, Plan
+
+if TYPE_CHECKING:
+    from geoseg.imagery.labels import Labels
+    from geoseg.learning.split import Split
 
 CONFIGS = {".yaml", ".yml"}
 
@@ -70,19 +76,21 @@ def _grid_lines(grid: Grid) -> Iterator[str]:
 
 
 def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
-    """Scenes, grid, labels and blocks of a run; every check the run makes before it starts."""
+    """Scenes, grid, labels and blocks of a run; every check the run makes before it starts.
+
+    What the counts explain is checked last, when they are told.
+    """
     config = configs.load(path)
-    scenes = select(config.imagery)
-    require_fit(config, scenes)
-    cards = load_cards(config.model.named)
-    card = cards[0] if cards else None
-    grid = scenes[0].grid
-    legend = card.legend if card else config.make_legend()
-    labels = open_labels(config.labels, grid, legend) if config.labels else None
-    blocks = _blocks(config, cards, grid)
-    counts = survey(scenes, labels, len(legend), progress)
+    run = Run(config, RunFolder.at(None, config.name), progress)
+    scenes, legend = run.scenes, run.legend
+    scheduler = os.environ.get("GEOSEG_SCHEDULER", "")
+    labels = require_input(run, scheduler)
+    require_room(run, scheduler)
+    blocks = _blocks(run)
+    split, refusal = _split(run, labels)
+    counts = survey(scenes, labels, len(legend), progress, split.parts if split else None)
     yield f"{path}: {config.title or config.name}"
-    yield from _grid_lines(grid)
+    yield from _grid_lines(scenes[0].grid)
     yield from _scene_lines(scenes, counts)
     if labels:
         yield from _label_lines(labels.path, legend, counts)
@@ -91,24 +99,27 @@ def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
         yield from (f"  note: {line}" for line in left_out_lines(labels.path, labels.left_out))
     for note in _run_notes(scenes, legend, counts):
         yield f"  note: {note}"
+    if refusal:
+        raise refusal
+    require_counts(run, counts)
 
 
-def _blocks(config: RunConfig, cards: tuple[ModelCard, ...], grid: Grid) -> str:
-    """The lattice as the config gives it; raises ``ConfigError`` where it is impossible.
+def _split(run: Run, labels: Labels | None) -> tuple[Split | None, GeosegError | None]:
+    """The split of the labels, or why there is none."""
+    if labels is None:
+        return None, None
+    try:
+        return require_labels(run, labels), None
+    except GeosegError as error:
+        return None, error
 
-    What is left open is decided with the model and the workers at hand.
-    """
-    wanted = config.predict
-    if cards:
-        lattice = make_lattice(wanted, cards, grid.height, grid.width)
-        margin = f"{lattice.margin} px"
-    else:
-        known = 0 if wanted.margin == "auto" else wanted.margin
-        lattice = Lattice(grid.height, grid.width, wanted.core, known, 2**config.model.depth)
-        margin = "as the model needs" if wanted.margin == "auto" else f"{known} px"
-    block = block_that_pays(wanted.core) if wanted.block == "auto" else wanted.block
-    plan = Plan(lattice, block)
-    return f"{len(plan)} of {block} px, cores of {wanted.core} px, margin {margin}"
+
+def _blocks(run: Run) -> str:
+    """The lattice as the config gives it; what is left open is decided with the model at hand."""
+    wanted, plan = run.config.predict, plan_blocks(run)
+    known = run.config.model.named or wanted.margin != "auto"
+    margin = f"{plan.lattice.margin} px" if known else "as the model needs"
+    return f"{len(plan)} of {plan.block} px, cores of {wanted.core} px, margin {margin}"
 
 
 def _scene_lines(scenes: tuple[Scene, ...], counts: Survey) -> Iterator[str]:
@@ -134,6 +145,7 @@ def _label_lines(path: Path, legend: Legend, counts: Survey) -> Iterator[str]:
 
 def _run_notes(scenes: tuple[Scene, ...], legend: Legend, counts: Survey) -> Iterator[str]:
     """What the figures mean for the run."""
+    yield from crs_notes(scenes[0].grid)
     empty = [s.id for s, valid in zip(scenes, counts.valid, strict=True) if not valid]
     if not counts.mapped:
         yield "no date has a usable pixel: there is nothing to map; check nodata and masks"
@@ -147,6 +159,35 @@ def _run_notes(scenes: tuple[Scene, ...], legend: Legend, counts: Survey) -> Ite
         yield f"no label of {', '.join(bare)}: the model cannot learn it, take it out of 'legend'"
     if counts.unseen:
         yield f"{counts.unseen} labelled pixels have no data on any date and are not used"
+    for name, why in flagged(list(scenes[0].bands), list(counts.codes)).items():
+        yield flag_note(name, why)
+    if not any(scene.mask for scene in scenes):
+        yield from _unused_masks(scenes)
+
+
+def _unused_masks(scenes: tuple[Scene, ...]) -> Iterator[str]:
+    """Bands and files, not read, that look like masks."""
+    remedy = (
+        "name them with 'imagery.masks' (folder, pattern, and the values not to use as 'invalid'), "
+        "or with 'mask' under 'imagery.scenes'"
+    )
+    first = scenes[0]
+    for path in dict.fromkeys(asset.path for asset in first.assets):
+        read = {asset.number for asset in first.assets if asset.path == path}
+        left = [band for n, band in enumerate(rasters.describe(path).bands, 1) if n not in read]
+        bands = ", ".join(band for band in left if named(band))
+        if bands:
+            yield (
+                f"{path.name} has {bands}, by name of quality, which masks nothing: to use it, take "
+                f"it out into files of its own (gdal_translate -b) and {remedy}"
+            )
+    files = beside({path for scene in scenes for path in scene.files})
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        yield (
+            f"{files[0].name}{more} beside the imagery, by name of quality, masks nothing: to use "
+            f"such files, {remedy}"
+        )
 
 
 def _share(part: float) -> str:

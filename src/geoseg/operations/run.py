@@ -14,7 +14,7 @@ from geoseg.config import RunConfig
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress, Silent
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import configs, files, locks, rasters
+from geoseg.io import configs, files, locks
 from geoseg.legend import Legend
 from geoseg.model.bundle import load_card
 from geoseg.operations import progress_file
@@ -24,22 +24,20 @@ Record = dict[str, Any]
 """What a step found or made, as JSON values."""
 
 
-def require_fit(config: RunConfig, scenes: tuple[Scene, ...]) -> None:
-    """The model named and the truth must fit the imagery: ``ModelError``, ``GridMismatchError``."""
-    first = str(scenes[0].files[0])
-    for bundle in config.model.named:
-        load_card(bundle).require(scenes[0].bands, len(scenes), first)
-    if config.truth:
-        grid = rasters.describe(config.truth).grid
-        scenes[0].grid.require(grid, first, str(config.truth))
-
-
 @dataclass(frozen=True)
 class RunFolder:
     """Where everything of a run lies."""
 
     root: Path
     name: str
+
+    @classmethod
+    def at(cls, output: Path | None, name: str) -> Self:
+        """The folder named, or ``out/NAME``; ``OutputError`` where that is a file."""
+        output = output or Path("out") / name
+        if output.exists() and not output.is_dir():
+            raise OutputError(f"{output} is a file; --output names the folder of the results")
+        return cls(output.resolve(), name)
 
     @property
     def class_map(self) -> Path:
@@ -111,10 +109,7 @@ class Run:
         Raises ``ConfigError`` and ``OutputError``.
         """
         content = configs.load(config)
-        output = output or Path("out") / content.name
-        folder = RunFolder(output.resolve(), content.name)
-        if output.exists() and not output.is_dir():
-            raise OutputError(f"{output} is a file; --output names the folder of the results")
+        folder = RunFolder.at(output, content.name)
         files.make_folder(folder.work)
         kept = progress_file.of(folder.work, folder.name)
         return cls(content, folder, Watched(progress or Silent(), kept))

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from geoseg.engine.cluster import ClusterSettings, check
-from geoseg.operations.run import Record, Run, require_fit
+from geoseg.operations.checks import require_input, require_labels
+from geoseg.operations.run import Record, Run
+
+if TYPE_CHECKING:
+    from geoseg.imagery.labels import Labels
 
 
 def select_scenes(run: Run, scheduler: str = "") -> Record:
     """Open the season's scenes and check that they and all that the config names fit."""
     with run.step("select") as record:
         scenes = run.scenes
-        require_fit(run.config, scenes)
-        check(ClusterSettings.of(run.config.cluster, scheduler=scheduler))
-        if run.config.parcels:
-            from geoseg.operations.parcels import require_run  # noqa: PLC0415
-
-            require_run(run)
-        if run.config.labels:
-            # Its imports take half a second, which mapping with a trained model need not wait for.
-            from geoseg.imagery.labels import open_labels  # noqa: PLC0415
-            from geoseg.imagery.left_out import left_out_lines  # noqa: PLC0415
-
-            labels = open_labels(run.config.labels, scenes[0].grid, run.legend)
-            for line in left_out_lines(labels.path, labels.left_out):
-                run.progress.say(line)
-            record["labels"] = {
-                "file": labels.path.name,
-                "left_out": [asdict(each) for each in labels.left_out],
-            }
+        labels = require_input(run, scheduler)
+        if labels:
+            record["labels"] = _tell_left_out(run, labels)
+        if labels and run.config.model.named:  # else training asks for more, and at once
+            require_labels(run, labels)
         record["inputs"] = [
             {
                 "id": scene.id,
@@ -40,3 +31,12 @@ def select_scenes(run: Run, scheduler: str = "") -> Record:
         ]
         record["bands"] = list(scenes[0].bands)
     return record
+
+
+def _tell_left_out(run: Run, labels: Labels) -> Record:
+    """Say what of the labels' file is no label, or not as it is there; the report tells it too."""
+    from geoseg.imagery.left_out import left_out_lines  # noqa: PLC0415
+
+    for line in left_out_lines(labels.path, labels.left_out):
+        run.progress.say(line)
+    return {"file": labels.path.name, "left_out": [asdict(each) for each in labels.left_out]}

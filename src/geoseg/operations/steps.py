@@ -20,7 +20,7 @@ from geoseg.learning.compare import random_forest
 from geoseg.learning.evaluate import HeldBack, Reference, Truth, evaluate
 from geoseg.learning.samples import Source
 from geoseg.learning.split import Split, plan_split
-from geoseg.learning.train import TrainingRequest, train
+from geoseg.learning.train import TrainingRequest, draw_samples, train
 from geoseg.model.bundle import annotate, load_card
 from geoseg.operations.run import Record, Run
 from geoseg.product.raster import read_legend
@@ -43,20 +43,34 @@ def train_model(run: Run) -> Record:
 
 def _train(run: Run, fingerprint: str) -> Record:
     with run.step("train") as record:
-        request = TrainingRequest(
-            scenes=run.scenes,
-            labels=_labels(run),
-            legend=run.legend,
-            split=run.config.split,
-            model=run.config.model,
-            train=run.config.train,
-            work=run.folder.work / "samples",
-            bundle=run.folder.model,
-            fingerprint=fingerprint,
-        )
-        result = train(request, run.progress)
+        result = train(_request(run, _labels(run), fingerprint), run.progress)
         record.update(bundle=str(result.bundle), trained=True, validation=result.card.metrics)
     return record
+
+
+def _request(run: Run, labels: Labels, fingerprint: str = "") -> TrainingRequest:
+    return TrainingRequest(
+        scenes=run.scenes,
+        labels=labels,
+        legend=run.legend,
+        split=run.config.split,
+        model=run.config.model,
+        train=run.config.train,
+        work=run.folder.work / "samples",
+        bundle=run.folder.model,
+        scored=bool(run.config.split.held_back) and not run.config.truth,
+        fingerprint=fingerprint,
+    )
+
+
+def require_split(run: Run, labels: Labels) -> Split:
+    """How training or, with a model that is named, scoring parts the labels, all of which it reads.
+
+    Raises what they would: ``ConfigError``, ``LabelError``, ``ModelError``.
+    """
+    if run.config.model.named:
+        return _split(run, labels)
+    return draw_samples(_request(run, labels)).source.split
 
 
 def _measure_seam(run: Run) -> None:

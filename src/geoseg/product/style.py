@@ -32,7 +32,8 @@ def read_legend(path: Path) -> Legend:
     if text is None:
         raise RasterError(
             f"{path} carries no legend (tag {LEGEND_TAG}); only class rasters that geoseg wrote do. "
-            "Name one of those, or the config or model that made this map."
+            "Name one of those. A copy keeps its tags with gdal_translate, and loses them with some "
+            "other programs; gdal_polygonize.py makes polygons of any raster."
         )
     try:
         return Legend(tuple(_entry(item) for item in json.loads(text)))

@@ -248,7 +248,7 @@ def _require_bands(scene: Scene, bands: tuple[str, ...]) -> None:
 
 
 def _grid(grid: Grid) -> str:
-    return files.digest([grid.crs, tuple(grid.transform), grid.height, grid.width])[:16]
+    return files.digest([grid.crs, grid.cells, grid.height, grid.width])[:16]
 
 
 def _unfinished(item: Found, reason: str) -> Found:
