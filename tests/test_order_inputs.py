@@ -47,7 +47,7 @@ def test_an_image_that_comes_back_lets_its_order_go_on(
 ) -> None:
     april = tmp_path / "drop" / AREA / f"{APRIL}.tif"
     away = shutil.move(april, tmp_path / "away.tif")
-    with pytest.raises(ChangedInputError, match="away since order 1 was made") as gone:
+    with pytest.raises(ChangedInputError, match="gone since order 1 was made") as gone:
         fetch(first_run(service), Silent())
     assert gone.value.of_place
     for attempt in (1, 2, 3):  # of one try

@@ -23,7 +23,7 @@ from test_service_faults import BUCKET, SECRETS, _bucket_server, _small_disk
 
 from geoseg.operations.service.orders import Order
 
-pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(700)]
 
 AREAS = ["away", "disk", "readonly", "image"]
 TRIES = {"tries": 2, "first_minutes": 0.02, "longest_minutes": 0.05}
@@ -49,7 +49,7 @@ def _impatient(content: dict[str, Any]) -> None:
 
 def _outlasts(service: RunningService, area: str, reason: str, look: bool = False) -> Order:
     """Wait till more runs have failed than there are tries, none of which was used up."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 500
     while time.monotonic() < deadline:
         if look:
             service.look_now()
@@ -132,7 +132,7 @@ def test_the_bucket_is_away(service: RunningService) -> None:
     away.drop("bucket")
     _outlasts(away, "bucket", "did not answer", look=True)
     with _bucket_server(port):
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 500
         while away.order("bucket").state != "published":
             assert time.monotonic() < deadline, away.orders("bucket")
             away.look_now()

@@ -78,7 +78,7 @@ def _require_same(entry: dict[str, Any], order: Order) -> None:
         )
     except OSError as error:
         raise ChangedInputError(
-            f"{path}: away since order {order.id} was made ({error.strerror}); bring it back, or "
+            f"{path}: gone since order {order.id} was made ({error.strerror}); bring it back, or "
             "another image for its slot: the next look makes another order of that"
         ) from None
     if not same:
