@@ -17,7 +17,7 @@ from stac_api import StacApi, stac_api
 
 from geoseg.operations.service.ledger import Ledger
 
-pytestmark = [pytest.mark.slow, pytest.mark.flow]
+pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(900)]
 
 ASSETS = {"red": "B04", "nir": "B08"}
 HANGING = "hangs"
@@ -101,7 +101,7 @@ def test_every_area_that_can_be_looked_at_is(server: str, tmp_path: Path) -> Non
         service = service_file(tmp_path, areas)
         for day in (APRIL, MAY):
             image(tmp_path / "drop/good-folder" / f"{day}.tif")
-        out, err = watcher(service, server, tmp_path / "home").communicate(timeout=280)
+        out, err = watcher(service, server, tmp_path / "home").communicate(timeout=600)
     assert f"{len(areas)} areas; " in err, out + err
     assert "Traceback" not in out + err
     listed = run_geoseg("ledger", str(service)).stdout
@@ -122,5 +122,5 @@ def test_the_exit_code_tells_of_areas_that_failed(server: str, tmp_path: Path) -
     for areas, code in (({"good": {}, "bad": {"run": "missing.yaml"}}, 2), ({"good": {}}, 0)):
         service_file(tmp_path, areas)
         process = watcher(service, server, tmp_path / "home")
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=300)
         assert process.returncode == code, err

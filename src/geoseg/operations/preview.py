@@ -99,9 +99,17 @@ def _run_lines(path: Path, progress: Progress) -> Iterator[str]:
         yield from (f"  note: {line}" for line in left_out_lines(labels.path, labels.left_out))
     for note in _run_notes(scenes, legend, counts):
         yield f"  note: {note}"
+    if refusal and _unfinished(run, counts):
+        yield f"  note: a run would end before it trains: {refusal}"
+        return
     if refusal:
         raise refusal
     require_counts(run, counts)
+
+
+def _unfinished(run: Run, counts: Survey) -> bool:
+    """Whether labelling has not come far enough for any split: that is told, and is no mistake."""
+    return run.config.split.by == "field" and max(counts.fields) < 2
 
 
 def _split(run: Run, labels: Labels | None) -> tuple[Split | None, GeosegError | None]:

@@ -141,7 +141,7 @@ def _version(item: _Item, used: Sequence[FoundFile]) -> str:
     return files.digest([item.made, addresses])[:16]
 
 
-def _base(links: object) -> str:
+def _base(links: Any) -> str:
     """The item's own address; empty where it has none."""
     if not isinstance(links or [], list) or not all(isinstance(k, dict) for k in links or []):
         raise SceneError(f"its links are no links: {_shown(links)}")
@@ -173,7 +173,7 @@ def _percent(properties: Json, name: str) -> float | None:
         return None
     if not _is_number(value):
         raise SceneError(f"its {name} is no percentage: {_shown(value)}")
-    return min(max(value, 0), 100)
+    return float(min(max(value, 0), 100))
 
 
 def _is_number(value: object) -> bool:
