@@ -306,6 +306,7 @@ def test_the_page_asks_nobody_else(stack: StackProcess) -> None:
     page = stack.settings.api.removesuffix("/api")
     word = base64.b64encode(stack.settings.login.encode()).decode()
     with browser() as tab:
+        tab.screen(1400)  # where its menu is open
         tab.call("Page.addScriptToEvaluateOnNewDocument",
                  source=f"localStorage.setItem('prefect-password', '{word}')")  # fmt: skip
         for path, shown in (("/", "Event Feed"), ("/work-pools", POOL)):
