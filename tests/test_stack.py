@@ -302,18 +302,20 @@ def test_trainings_wait_for_one_another(stack: StackProcess) -> None:
 
 @pytest.mark.skipif(not PROGRAM, reason="wants Chromium")
 def test_the_page_asks_nobody_else(stack: StackProcess) -> None:
-    """Logged in, the whole first page: analytics are off, and so is what asks whether they are."""
+    """Logged in, whole pages: analytics are off, and so is what asks whether they are."""
     page = stack.settings.api.removesuffix("/api")
     word = base64.b64encode(stack.settings.login.encode()).decode()
     with browser() as tab:
+        tab.screen(1400)  # where its menu is open
         tab.call("Page.addScriptToEvaluateOnNewDocument",
                  source=f"localStorage.setItem('prefect-password', '{word}')")  # fmt: skip
-        tab.call("Page.navigate", url=page)
-        wait_for(lambda: "Task Runs" in tab.ask("document.body?.innerText ?? ''"))
-        time.sleep(3)
+        for path, shown in (("/", "Event Feed"), ("/work-pools", POOL)):
+            tab.call("Page.navigate", url=page + path)
+            wait_for(lambda word=shown: word in tab.ask("document.body?.innerText ?? ''"))
+            time.sleep(3)
         tab.ask("1")  # takes in what was said meanwhile
-        asked = {urlsplit(url).netloc for url in tab.asked if not url.startswith("data:")}
-    assert asked == {urlsplit(page).netloc}
+        hosts = {urlsplit(url).netloc for url in tab.asked}
+    assert hosts - {""} == {urlsplit(page).netloc}, "but for data: and blob:, which ask nobody"
 
 
 def test_a_run_that_never_began_is_given_up(stack: StackProcess) -> None:
