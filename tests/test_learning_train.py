@@ -72,7 +72,7 @@ class Season:
         source = self.source()
         return TrainingRequest(
             source.scenes, source.labels, LEGEND, SPLIT, MODEL, TRAIN, out / "work", out / "model",
-            "abc",
+            fingerprint="abc",
         )  # fmt: skip
 
 

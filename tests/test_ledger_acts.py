@@ -65,7 +65,7 @@ def test_which_orders_are_sent(service: Path, arguments: list[str], after: str, 
         ("9", "there is no order 9"),
         ("4", "order 4 is running"),
         ("published", "not published"),
-        ("xyz", "the areas are east, north, south, west"),
+        ("xyz", "the areas are north, south, east, west"),
     ],
 )
 def test_what_is_none_is_told(service: Path, which: str, told: str) -> None:

@@ -204,11 +204,12 @@ def test_a_geometry_that_is_none(tmp_path: Path, tiny_grid: Grid) -> None:
 def test_inspect_and_report_tell_it(
     tmp_path: Path, season: Path, geoseg: Geoseg, tiny_grid: Grid
 ) -> None:
-    shapes = [square(1, 1), square(10, 10), None, line(3, 3)]
-    write(tmp_path / "x.gpkg", shapes, ["wheat", "maize", "maize", "wheat"])
+    shapes = [square(1, 1), square(10, 10), None, line(3, 3), square(20, 1), square(20, 10)]
+    write(tmp_path / "x.gpkg", shapes, ["wheat", "maize", "maize", "wheat", "wheat", "maize"])
     (tmp_path / "c.yaml").write_text(
         f"name: m\nimagery: {{folder: {season}}}\nlabels: {{file: x.gpkg}}\n"
         "legend: [{code: 1, name: wheat}, {code: 2, name: maize}]\n"
+        "split: {by: field, validation: 0.5}\ntrain: {patch: 32}\nmodel: {depth: 3}\n"
     )
     code, out, _ = geoseg("inspect", str(tmp_path / "c.yaml"))
     assert code == 0

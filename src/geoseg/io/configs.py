@@ -94,7 +94,7 @@ def _require_kind(kind: type[Section], content: Mapping[str, Any], source: str) 
     """Raise ``ConfigError`` for a file that is another kind of file: a key at a time would mislead."""
     known = {each: len(content.keys() & _fields(each).keys()) for each in KINDS}
     meant = max(known, key=lambda each: known[each])
-    if known[meant] > known[kind]:
+    if kind in known and known[meant] > known[kind]:
         shown = ", ".join(sorted(content.keys() & _fields(meant).keys())[:3])
         raise ConfigError(
             f"{source} is {KINDS[meant]} (it has {shown}), and {KINDS[kind]} is wanted here; "
