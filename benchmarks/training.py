@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from itertools import count
 
 import numpy as np
@@ -41,7 +42,7 @@ def lanes() -> Step:
     keep_memory()
     legend = Legend(tuple(LegendClass(n, str(n), "#123456") for n in range(CLASSES)))
     fit = Fit(_network(), _loader(), legend, Machine.choose(CONFIG))
-    batches, numbers = _endless(fit.loader), count()
+    batches, numbers = _endless(fit.loader, fit.preparing), count()
     return lambda: fit.step(next(batches), 1, next(numbers))
 
 
@@ -90,6 +91,6 @@ def _loader() -> Loader:
     return Loader(samples, Normalization(transform="none", **same), CONFIG)
 
 
-def _endless(loader: Loader) -> Iterator[Batch]:
+def _endless(loader: Loader, pool: Executor | None = None) -> Iterator[Batch]:
     for epoch in count():
-        yield from loader.training(list(range(SAMPLES)), epoch)
+        yield from loader.training(list(range(SAMPLES)), epoch, pool)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,39 +38,50 @@ class Loader:
     normalization: Normalization
     config: TrainConfig
 
-    def training(self, numbers: list[int], epoch: int) -> Iterator[Batch]:
+    def training(
+        self, numbers: list[int], epoch: int, pool: Executor | None = None
+    ) -> Iterator[Batch]:
         """Samples in the epoch's own order, turned and with dates dropped.
 
-        What is done to a sample depends on seed, epoch and sample alone.
+        What is done to a sample depends on seed, epoch and sample alone. The next batch is prepared
+        on ``pool`` meanwhile, or on a thread of its own.
         """
         order = np.random.default_rng([self.config.seed, epoch]).permutation(numbers)
         # Batches of even size: a last batch of one sample would upset batch normalization.
         groups = np.array_split(order, -(-len(order) // self.config.batch))
-        yield from self._ahead(groups, epoch)
+        yield from self._ahead(groups, epoch, pool)
 
-    def validation(self, numbers: list[int]) -> Iterator[Batch]:
-        """Samples as they are, with the targets of the validation part."""
+    def validation(self, numbers: list[int], pool: Executor | None = None) -> Iterator[Batch]:
+        """Samples as they are, with the targets of the validation part; ``pool`` as in training."""
         parts = -(-len(numbers) // self.config.batch)
-        yield from self._ahead(np.array_split(np.array(numbers), parts), None)
+        yield from self._ahead(np.array_split(np.array(numbers), parts), None, pool)
 
-    def _ahead(self, groups: list[NDArray[np.integer]], epoch: int | None) -> Iterator[Batch]:
-        """Prepare the next batch on a second thread (numpy lets go of the interpreter lock)."""
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self._batch, groups[0], epoch)
+    def _ahead(
+        self, groups: list[NDArray[np.integer]], epoch: int | None, pool: Executor | None
+    ) -> Iterator[Batch]:
+        """Prepare the next batch while this one is used (numpy lets go of the interpreter lock)."""
+        with nullcontext(pool) if pool else ThreadPoolExecutor(1) as threads:
+            coming = self._begin(groups[0], epoch, threads)
             for group in groups[1:]:
-                batch = coming.result()
-                coming = pool.submit(self._batch, group, epoch)
+                batch = _whole(*coming)
+                coming = self._begin(group, epoch, threads)
                 yield batch
-            yield coming.result()
+            yield _whole(*coming)
 
-    def _batch(self, group: NDArray[np.integer], epoch: int | None) -> Batch:
+    def _begin(
+        self, group: NDArray[np.integer], epoch: int | None, threads: Executor
+    ) -> tuple[Batch, list[Future[None]]]:
+        """A batch, and the threads' work that fills it: a task per sample, to share out evenly."""
         channels, side = self.normalization.channels, self.samples.train.shape[-1]
         features = np.empty((len(group), side, side, channels), dtype=np.float32)
         target = np.empty((len(group), side, side), dtype=np.int64)
-        for place, number in enumerate(group.tolist()):
+
+        def fill(place: int, number: int) -> None:
             found, target[place] = self._sample(number, epoch)
             features[place] = found.transpose(1, 2, 0)
-        return Batch(torch.from_numpy(features).permute(0, 3, 1, 2), torch.from_numpy(target))
+
+        batch = Batch(torch.from_numpy(features).permute(0, 3, 1, 2), torch.from_numpy(target))
+        return batch, [threads.submit(fill, *each) for each in enumerate(group.tolist())]
 
     def _sample(
         self, number: int, epoch: int | None
@@ -86,3 +98,10 @@ class Loader:
         target = orient(self.samples.train[number], symmetry)
         # Dropped dates on top of clouds can leave a pixel with nothing to tell it by.
         return features, np.where(mapped, target, np.int16(UNKNOWN))
+
+
+def _whole(batch: Batch, parts: list[Future[None]]) -> Batch:
+    """The batch, once it is filled."""
+    for part in parts:
+        part.result()
+    return batch

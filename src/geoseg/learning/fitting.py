@@ -53,6 +53,9 @@ class Fit:
         weights = class_weights(self._pixels(), self.config.class_weights)
         self._weights = torch.from_numpy(weights).to(machine.device)
         self._lanes = Lanes(machine.lanes)
+        # The lanes prepare the batches as well: a thread beside them would take a core from one of them,
+        # and the others would wait for it. Where a GPU computes, that thread has a core to itself.
+        self.preparing = self._lanes.pool if machine.device.type == "cpu" else None
         self._replicas = Replicas.of(network, -(-self.config.batch // machine.share))
         # What is scored and kept is a running average of the weights (Polyak and Juditsky 1992): on
         # a few hundred labels the weights of one epoch are a lottery, their average is not.
@@ -105,7 +108,7 @@ class Fit:
 
     def _train_once(self, epoch: int) -> float:
         """One pass over the training samples; the mean loss."""
-        batches = enumerate(self.loader.training(self._train, epoch))
+        batches = enumerate(self.loader.training(self._train, epoch, self.preparing))
         return float(torch.stack([self.step(batch, epoch, n) for n, batch in batches]).mean())
 
     def step(self, batch: Batch, epoch: int, number: int) -> torch.Tensor:
@@ -140,7 +143,7 @@ class Fit:
     def validate(self) -> Scores:
         """Scores on the validation part; nothing is kept of the pixels but the confusion."""
         confusion = np.zeros((len(self.legend), len(self.legend)), dtype=np.int64)
-        for batch in self.loader.validation(self._validation):
+        for batch in self.loader.validation(self._validation, self.preparing):
             confusion += sum(self._lanes.map(self._confusion, cut(batch, self.machine.share)))
         return Scores(self.legend, confusion, "validation")
 

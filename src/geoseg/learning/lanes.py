@@ -26,11 +26,11 @@ class Lanes:
         # The setting holds for the thread that makes it. The caller's own too: what it computes
         # beside the lanes must neither spin nor be summed in another order where cores are more.
         torch.set_num_threads(1)
-        self._pool = ThreadPoolExecutor(count, "lane", torch.set_num_threads, (1,))
+        self.pool = ThreadPoolExecutor(count, "lane", torch.set_num_threads, (1,))
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """The results in the items' order, whoever is done first."""
-        return self._pool.map(function, items)
+        return self.pool.map(function, items)
 
 
 class OwnDice(TorchDispatchMode):

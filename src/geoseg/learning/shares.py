@@ -20,7 +20,7 @@ from geoseg.learning.batches import Batch
 
 MOST = 8
 """Shares of a batch at most: each costs a gradient of all weights, whatever it holds."""
-LEAST, LEAST_PIXELS = 2, 2**14
+LEAST, LEAST_PIXELS = 2, 2**13
 """Samples and pixels in a share of a full batch at least: of less, batch normalization's statistics
 are noise."""
 
