@@ -234,3 +234,14 @@ def test_a_file_that_is_not_what_the_catalogue_says_is_not_kept(
         (_, order) = ledger.orders("remote")
     with pytest.raises(ConfinedError, match="is not one that may be fetched from"):
         fetch_order(load(path), order, Silent())
+
+
+def test_grids_that_differ_in_the_last_digit_are_one(api: StacApi) -> None:
+    pixel = 0.0009
+    for number, (side, west) in enumerate(
+        [(pixel, 10.0), (pixel + 1e-18, 10.0 + 2e-15), (pixel, 10.0 + pixel / 10)]
+    ):
+        place = {"proj:transform": [side, 0, west, 0, -side, 50], "proj:shape": [96, 96]}
+        add(api, f"item-{number}", f"2025-05-0{number + 1}", **place)
+    one, same, shifted = found(api)
+    assert one.grid == same.grid != shifted.grid

@@ -109,7 +109,7 @@ class _Item:
         """Digest of the projection's fields, an asset's or the item's; empty where there are none."""
         own = {**self.properties, **self.assets[key]}
         names = ("proj:code", "proj:epsg", "proj:transform", "proj:shape")
-        fields = [own.get(name) for name in names]
+        fields = [_rounded(own.get(name)) for name in names]
         return files.digest(fields)[:16] if any(fields) else ""
 
     @property
@@ -196,6 +196,13 @@ def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise SceneError(f"its {what} is no text: {_shown(value)}")
     return value
+
+
+def _rounded(value: object) -> object:
+    """A number, or a list of some, to 12 digits: programs compute one transform in several ways."""
+    if isinstance(value, list):
+        return [f"{float(one):.12g}" if _is_number(one) else one for one in value]
+    return f"{float(value):.12g}" if isinstance(value, int | float) and _is_number(value) else value
 
 
 def _mapping(value: object, what: str) -> Json:
