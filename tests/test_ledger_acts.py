@@ -94,9 +94,7 @@ def test_a_run_config_is_no_service_file(service: Path, geoseg: Geoseg) -> None:
         assert "a run config is wanted here" in err
 
 
-def test_a_misspelt_key_is_still_answered_with_the_right_one(
-    service: Path, geoseg: Geoseg
-) -> None:
+def test_a_misspelt_key_is_still_answered_with_the_right_one(service: Path, geoseg: Geoseg) -> None:
     text = service.read_text()
     service.write_text(text.replace("publish:", "publsh:"))
     _, _, err = geoseg("ledger", str(service))

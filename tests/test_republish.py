@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_run import KEYS, light, make_run, s3_server, variant
+from made_run import KEYS, s3_server, variant
 from published_reader import s3_client
 from service_season import load, service_file
 
@@ -29,11 +29,6 @@ from geoseg.product.shelf import Placement
 Geoseg = Callable[..., tuple[int, str, str]]
 
 AREA, SEASON = "valley", "20250401-20250531"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return light(make_run(tmp_path_factory.mktemp("made")))
 
 
 @pytest.fixture(scope="module")
