@@ -20,6 +20,7 @@ from geoseg import cli
 from geoseg.config import TlsConfig
 from geoseg.grid import Grid
 from geoseg.io import confine, geotiffs, plain_yaml
+from geoseg.operations.run import Run
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,6 +85,14 @@ def halves(tmp_path: Path) -> Path:
     from parcel_map import make_halves  # vector libraries, which most tests do without
 
     return make_halves(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small run that was really predicted; whoever changes it copies it first."""
+    from made_run import light, make_run  # network libraries, which most tests do without
+
+    return light(make_run(tmp_path_factory.mktemp("made")))
 
 
 @pytest.fixture(scope="session")

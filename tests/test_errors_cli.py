@@ -370,9 +370,22 @@ def test_as_a_program(tmp_path: Path, arguments: list[str], text: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+INSPECT = """
+import sys
+from geoseg import cli
+for path in sys.argv[1:]:
+    sys.argv = ["geoseg", "inspect", path]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        print("ended with", ended.code or 0, flush=True)
+"""
+"""The command for each of some configs, with the console that Python opened for the first."""
+
+
 @pytest.mark.parametrize(
     "streams",
-    [{"PYTHONIOENCODING": "iso-8859-1"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}],
+    [{"PYTHONIOENCODING": "iso-8859-1"}, {"LC_ALL": "C"}],
     ids=lambda streams: next(iter(streams.values())),
 )
 def test_a_console_without_the_letters(
@@ -380,30 +393,28 @@ def test_a_console_without_the_letters(
 ) -> None:
     """Names in Cyrillic are shown as far as the console can; what was to be done is done."""
     leave_out(config, "model", "bundle")
-    config["legend"] = [{"code": 4, "name": "пшеница"}, {"code": 2, "name": "maïs"}]
+    config["legend"] = [{"code": 4, "name": ""}, {"code": 2, "name": "maïs"}]
     frame = geopandas.read_file(tmp_path / "labels.gpkg")
     names = {"wheat": "пшеница", "maize": "maïs"}
     frame.assign(crop=frame["crop"].map(names)).to_file(tmp_path / "labels.gpkg")
-    path = tmp_path / "x.yaml"
-    path.write_text(plain_yaml.dump(config), encoding="utf-8")
+    paths = [tmp_path / "x.yaml", tmp_path / "y.yaml"]
+    for path, name in zip(paths, ("пшеница", "рапс"), strict=True):
+        config["legend"][0]["name"] = name
+        path.write_text(plain_yaml.dump(config), encoding="utf-8")
     plain = {"PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", **streams}
-    done = run_bytes("inspect", str(path), env=plain)
+    done = subprocess.run(
+        [sys.executable, "-c", INSPECT, *map(str, paths)],
+        capture_output=True,
+        env={**os.environ, **plain},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
     shown = b"ma\xefs" if "iso-8859-1" in streams.values() else b"ma"
-    assert shown in done.stdout
-    config["legend"][0]["name"] = "рапс"
-    path.write_text(plain_yaml.dump(config), encoding="utf-8")
-    done = run_bytes("inspect", str(path), env=plain)
-    assert done.returncode == 2
-    assert b"Traceback" not in done.stderr
+    right, wrong = done.stdout.split(b"ended with 0\n")
+    assert shown in right
+    assert wrong.endswith(b"ended with 2\n")
     assert b"not in the legend" in done.stderr
-
-
-def run_bytes(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-    """The command line in a process of its own, its output as it comes."""
-    command = [sys.executable, "-m", "geoseg.cli", *arguments]
-    return subprocess.run(command, capture_output=True, env={**os.environ, **env}, check=False)
 
 
 # What inspect tells, and a run finds out before it trains: the same mistakes, in the same words.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import run_geoseg
 from service_season import load, service_file
 
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import State
+
+Geoseg = Callable[..., tuple[int, str, str]]
 
 ENDED: dict[str, State] = {"north": "failed", "south": "failed", "east": "cancelled"}
 
@@ -50,10 +52,12 @@ LINE = "order {} ({}) is sent on its way by the next look\n"
         (["west"], "ffcr", "no order is to be sent\n"),
     ],
 )
-def test_which_orders_are_sent(service: Path, arguments: list[str], after: str, told: str) -> None:
-    done = run_geoseg("ledger", str(service), "--retry", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert told in done.stdout
+def test_which_orders_are_sent(
+    service: Path, geoseg: Geoseg, arguments: list[str], after: str, told: str
+) -> None:
+    code, out, err = geoseg("ledger", str(service), "--retry", *arguments)
+    assert code == 0, err
+    assert told in out
     assert states(service) == after
 
 
@@ -68,30 +72,30 @@ def test_which_orders_are_sent(service: Path, arguments: list[str], after: str, 
         ("xyz", "the areas are north, south, east, west"),
     ],
 )
-def test_what_is_none_is_told(service: Path, which: str, told: str) -> None:
-    done = run_geoseg("ledger", str(service), "--retry", which)
-    assert done.returncode == 2
-    assert told in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_is_none_is_told(service: Path, geoseg: Geoseg, which: str, told: str) -> None:
+    code, _, err = geoseg("ledger", str(service), "--retry", which)
+    assert code == 2
+    assert told in err
+    assert "Traceback" not in err
     assert states(service) == "ffcr"
 
 
-def test_a_run_config_is_no_service_file(service: Path) -> None:
+def test_a_run_config_is_no_service_file(service: Path, geoseg: Geoseg) -> None:
     run = service.with_name("run.yaml")
     for command in (["ledger", str(run)], ["metrics", "--service", str(run)]):
-        done = run_geoseg(*command)
-        assert done.returncode == 2
-        assert f"{run} is a run config (it has imagery, model, name)" in done.stderr
-        assert "a service file is wanted here" in done.stderr
+        code, _, err = geoseg(*command)
+        assert code == 2
+        assert f"{run} is a run config (it has imagery, model, name)" in err
+        assert "a service file is wanted here" in err
     for command in (["inspect", str(service)], ["run", str(service)], ["status", str(service)]):
-        done = run_geoseg(*command)
-        assert done.returncode == 2
-        assert f"{service} is a service file (it has areas, publish, work)" in done.stderr
-        assert "a run config is wanted here" in done.stderr
+        code, _, err = geoseg(*command)
+        assert code == 2
+        assert f"{service} is a service file (it has areas, publish, work)" in err
+        assert "a run config is wanted here" in err
 
 
-def test_a_misspelt_key_is_still_answered_with_the_right_one(service: Path) -> None:
+def test_a_misspelt_key_is_still_answered_with_the_right_one(service: Path, geoseg: Geoseg) -> None:
     text = service.read_text()
     service.write_text(text.replace("publish:", "publsh:"))
-    done = run_geoseg("ledger", str(service))
-    assert "did you mean 'publish'?" in done.stderr
+    _, _, err = geoseg("ledger", str(service))
+    assert "did you mean 'publish'?" in err

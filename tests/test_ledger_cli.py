@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import run_geoseg
 from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 from geoseg.operations.service.ledger import Ledger
+
+Geoseg = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -27,10 +29,10 @@ def service(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_person_reads_it(service: Path) -> None:
-    done = run_geoseg("ledger", str(service))
-    assert done.returncode == 0, done.stderr
-    head, row, *notes = done.stdout.splitlines()
+def test_a_person_reads_it(service: Path, geoseg: Geoseg) -> None:
+    code, out, err = geoseg("ledger", str(service))
+    assert code == 0, err
+    head, row, *notes = out.splitlines()
     assert head.split() == [
         "id", "area", "season", "state", "slots", "tries", "version", "changed", "reason",
     ]  # fmt: skip
@@ -42,28 +44,28 @@ def test_a_person_reads_it(service: Path) -> None:
     ]
 
 
-def test_the_images(service: Path) -> None:
-    done = run_geoseg("ledger", str(service), "--seen", "--area", "south")
-    (head, row) = done.stdout.splitlines()
+def test_the_images(service: Path, geoseg: Geoseg) -> None:
+    _, out, _ = geoseg("ledger", str(service), "--seen", "--area", "south")
+    (head, row) = out.splitlines()
     assert head.split() == ["area", "date", "item", "version", "clear", "verdict", "seen", "reason"]
     assert row.split()[:3] == ["south", APRIL, APRIL]
     assert row.split()[4:6] == ["0.625", "usable"]
 
 
-def test_a_program_reads_it(service: Path) -> None:
-    (order,) = json.loads(run_geoseg("ledger", str(service), "--json").stdout)
+def test_a_program_reads_it(service: Path, geoseg: Geoseg) -> None:
+    (order,) = json.loads(geoseg("ledger", str(service), "--json")[1])
     assert (order["state"], order["images"]) == ("quarantined", {"2025-04": APRIL, "2025-05": MAY})
 
 
-def test_an_operator_acts(service: Path, tmp_path: Path) -> None:
-    done = run_geoseg("ledger", str(service), "--release", "1")
-    assert done.stdout == "order 1 (north) is sent on its way by the next look\n"
-    again = run_geoseg("ledger", str(service), "--release", "1")
-    assert again.returncode == 2
-    assert "order 1 is waiting; this is for one that is quarantined" in again.stderr
+def test_an_operator_acts(service: Path, geoseg: Geoseg, tmp_path: Path) -> None:
+    _, out, _ = geoseg("ledger", str(service), "--release", "1")
+    assert out == "order 1 (north) is sent on its way by the next look\n"
+    code, _, err = geoseg("ledger", str(service), "--release", "1")
+    assert code == 2
+    assert "order 1 is waiting; this is for one that is quarantined" in err
     assert look(service, Runs(tmp_path / "runs"))["retried"] == 1
     with Ledger.open(load(service)) as ledger:
         order = ledger.order(1)
     assert (order.state, order.waived, order.run_id) == ("started", True, "run-1-2")
-    wrong = run_geoseg("ledger", str(service), "--area", "west")
-    assert "no area 'west' in the service; it has north, south" in wrong.stderr
+    _, _, err = geoseg("ledger", str(service), "--area", "west")
+    assert "no area 'west' in the service; it has north, south" in err

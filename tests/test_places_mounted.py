@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from made_run import light, make_run
 from service_season import service_file
 from test_republish import AREA, SEASON, Served
 
@@ -17,11 +16,6 @@ from geoseg.operations.run import Run
 from geoseg.operations.service.duty import Assignment, Failure, tell
 from geoseg.operations.service.ledger import Ledger
 from geoseg.operations.service.orders import Order
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return light(make_run(tmp_path_factory.mktemp("made")))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pystac
 import pytest
-from made_run import make_run
 from service_season import service_file
 from test_republish import AREA, Served
 
@@ -29,9 +28,9 @@ def finish(served: Served, number: int, run_id: str) -> Run:
     return run
 
 
-def test_a_released_map_says_so(tmp_path: Path) -> None:
+def test_a_released_map_says_so(tmp_path: Path, made: Run) -> None:
     file = service_file(tmp_path, {AREA: {}}, gates={"mapped": 0.999, "seam": None})
-    served = Served(file, tmp_path, make_run(tmp_path / "made"))
+    served = Served(file, tmp_path, made)
     number = served.order("a")
     with pytest.raises(GateError, match="mapped") as failed:
         finish(served, number, "run")
@@ -67,10 +66,10 @@ def test_a_released_map_says_so(tmp_path: Path) -> None:
         assert "A map that fails a gate is not published" not in text
 
 
-def test_the_next_version_keeps_that_of_the_released_one(tmp_path: Path) -> None:
+def test_the_next_version_keeps_that_of_the_released_one(tmp_path: Path, made: Run) -> None:
     """The collection is read and written again with every version; one that passes says nothing."""
     file = service_file(tmp_path, {AREA: {}}, gates={"mapped": 0.999, "seam": None})
-    served = Served(file, tmp_path, make_run(tmp_path / "made"))
+    served = Served(file, tmp_path, made)
     number = served.order("a")
     with Ledger.open(served.config) as ledger:
         ledger.begin(number, "run")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_geoseg
-from made_run import KEYS, light, make_run, s3_server, variant
+from made_run import KEYS, s3_server, variant
 from published_reader import s3_client
 from service_season import load, service_file
 
@@ -27,12 +26,9 @@ from geoseg.operations.service.republish import republish
 from geoseg.operations.service.versions import survey
 from geoseg.product.shelf import Placement
 
+Geoseg = Callable[..., tuple[int, str, str]]
+
 AREA, SEASON = "valley", "20250401-20250531"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return light(make_run(tmp_path_factory.mktemp("made")))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +140,7 @@ def test_another_destination_may_be_new(served: Served) -> None:
     assert served.versions() == [f"{SEASON}-0002-bbbbbbbb"]
 
 
-def test_an_area_whose_folder_is_gone(served: Served) -> None:
+def test_an_area_whose_folder_is_gone(served: Served, geoseg: Geoseg) -> None:
     """Noticed, not counted anew by the ledger or by hand, and back by ``--republish``."""
     served.publish("a")
     first = served.publish("b")
@@ -153,21 +149,21 @@ def test_an_area_whose_folder_is_gone(served: Served) -> None:
     shutil.rmtree(served.maps / AREA)
     collection = str(served.maps / AREA / "collection.json")
     assert list(served.survey()) == [collection]
-    done = run_geoseg("versions", str(served.maps), "--verify")
-    assert done.returncode == 2
-    assert f"{collection}: not there, though the catalog names the area" in done.stderr
-    assert f"{SEASON}-0001-cccccccc" in done.stdout, "the others are listed"
-    assert run_geoseg("versions", str(served.maps), AREA).returncode == 2
-    assert run_geoseg("versions", str(served.maps), "hill", "--verify").returncode == 0
+    code, out, err = geoseg("versions", str(served.maps), "--verify")
+    assert code == 2
+    assert f"{collection}: not there, though the catalog names the area" in err
+    assert f"{SEASON}-0001-cccccccc" in out, "the others are listed"
+    assert geoseg("versions", str(served.maps), AREA)[0] == 2
+    assert geoseg("versions", str(served.maps), "hill", "--verify")[0] == 0
     with pytest.raises(OutputError, match="--republish"):
         next_place(served.made, AREA, SEASON, served.config.publish)
     waits = served.order("d")
     with pytest.raises(OutputError, match="bring the destination back"):
         served.judge_and_publish(waits)
     assert not (served.maps / AREA).exists() or not list(served.maps.glob(f"{AREA}/*/*.tif"))
-    done = run_geoseg("ledger", str(served.file), "--republish", str(first))
-    assert done.returncode == 0, done.stderr
-    assert f"{SEASON}-0002-bbbbbbbb is published again" in done.stdout
+    code, out, err = geoseg("ledger", str(served.file), "--republish", str(first))
+    assert code == 0, err
+    assert f"{SEASON}-0002-bbbbbbbb is published again" in out
     back = served.files()
     assert {k for k in before if "bbbbbbbb" in k} <= back.keys()
     assert all(before[key] == content for key, content in back.items() if key in before)
@@ -235,13 +231,13 @@ def test_what_was_left_out_on_purpose_is_not_lost(served: Served) -> None:
         served.again(first)
 
 
-def test_the_whole_destination_is_lost(served: Served) -> None:
+def test_the_whole_destination_is_lost(served: Served, geoseg: Geoseg) -> None:
     number = served.publish("a")
     before = served.files()
     shutil.rmtree(served.maps)
-    done = run_geoseg("versions", str(served.maps), "--verify", "--service", str(served.file))
-    assert done.returncode == 2
-    assert "1 of the ledger's maps were published there" in done.stderr
+    code, _, err = geoseg("versions", str(served.maps), "--verify", "--service", str(served.file))
+    assert code == 2
+    assert "1 of the ledger's maps were published there" in err
     served.again(number)
     assert served.files() == before
     assert served.survey(service=True) == {}
@@ -263,22 +259,22 @@ def test_in_a_bucket(tmp_path: Path, made: Run, bucket: str) -> None:
     assert served.versions() == [f"{SEASON}-0001-aaaaaaaa"]
 
 
-def test_close_matches(served: Served) -> None:
+def test_close_matches(served: Served, geoseg: Geoseg) -> None:
     served.publish("a")
-    done = run_geoseg("versions", str(served.maps), "valey")
-    assert done.returncode == 2
-    assert "no area 'valey' is published there; did you mean 'valley'?" in done.stderr
+    code, _, err = geoseg("versions", str(served.maps), "valey")
+    assert code == 2
+    assert "no area 'valey' is published there; did you mean 'valley'?" in err
 
 
-def test_a_damaged_catalogue_is_told(served: Served) -> None:
+def test_a_damaged_catalogue_is_told(served: Served, geoseg: Geoseg) -> None:
     served.publish("a")
     served.publish("b", "hill")
     (served.maps / "hill" / "collection.json").write_text("{")
     assert list(served.survey()) == [str(served.maps / "hill" / "collection.json")]
     (served.maps / "catalog.json").write_text("[]")
-    done = run_geoseg("versions", str(served.maps))
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "catalog.json is not JSON; restore it" in done.stderr
+    code, _, err = geoseg("versions", str(served.maps))
+    assert (code, "Traceback" in err) == (2, False)
+    assert "catalog.json is not JSON; restore it" in err
 
 
 def test_by_hand_and_by_the_ledger_numbers_go_on_alike(served: Served) -> None:

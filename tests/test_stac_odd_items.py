@@ -143,7 +143,7 @@ json_values = st.recursive(
 PATHS = [*{**ODD, **FINE}, "type", "collection", "stac_version", "properties/start_datetime"]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(changes=st.dictionaries(st.sampled_from(PATHS), json_values, min_size=1, max_size=3))
 def test_arbitrary_json_in_any_field(api: StacApi, ledger: Ledger, changes: dict[str, Any]) -> None:
     """The other item is used, and a ledger takes what was found and sees nothing new in it again."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_geoseg
+from conftest import ROOT
 from engine_season import make_bundle, make_imagery, plan, predict_here
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -240,7 +240,7 @@ def test_metrics(config: Path, geoseg: Geoseg, tmp_path: Path) -> None:
     assert all(family.documentation and family.name.startswith("geoseg_") for family in families)
 
 
-def test_metrics_by_command(tmp_path: Path) -> None:
+def test_metrics_by_command(tmp_path: Path, geoseg: Geoseg) -> None:
     command = [sys.executable, "-m", "geoseg.cli", "metrics", str(tmp_path), "--listen"]
     process = subprocess.Popen(
         [*command, "127.0.0.1:0"], stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -254,9 +254,9 @@ def test_metrics_by_command(tmp_path: Path) -> None:
     finally:
         process.terminate()
         assert process.wait(20) == 0
-    taken = run_geoseg("metrics", str(tmp_path / "none"))
-    assert taken.returncode == 2
-    assert "is not a folder" in taken.stderr
+    code, _, err = geoseg("metrics", str(tmp_path / "none"))
+    assert code == 2
+    assert "is not a folder" in err
 
 
 @pytest.mark.parametrize("listen", ["9108", "host:", "a:b", "h:99999", ":80"])
