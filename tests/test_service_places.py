@@ -18,12 +18,12 @@ from conftest import run_geoseg
 from postgres import free_port
 from service_areas import DATES, make_ground, service_config, write_service
 from service_stack import RunningService, start_service
-from stack_process import StackProcess, running_stack
+from stack_process import StackProcess, running_stack, wait_for
 from test_service_faults import BUCKET, SECRETS, _bucket_server, _small_disk
 
 from geoseg.operations.service.orders import Order
 
-pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 AREAS = ["away", "disk", "readonly", "image"]
 TRIES = {"tries": 2, "first_minutes": 0.02, "longest_minutes": 0.05}
@@ -31,7 +31,8 @@ TRIES = {"tries": 2, "first_minutes": 0.02, "longest_minutes": 0.05}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackProcess]:
-    with running_stack(tmp_path_factory.mktemp("sp"), **SECRETS) as made:
+    # A busy SQLite may refuse what Prefect is to write: that is no fault of a place, and takes a try.
+    with running_stack(tmp_path_factory.mktemp("sp"), "postgresql", **SECRETS) as made:
         yield made
 
 
@@ -39,7 +40,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackProcess]:
 def service(stack: StackProcess, tmp_path_factory: pytest.TempPathFactory) -> RunningService:
     folder = tmp_path_factory.mktemp("service")
     ground = make_ground(folder / "ground")
-    return start_service(stack, folder, ground, AREAS, _impatient, every=5)
+    # Mirrored views: more work, so that there is time to take an image away.
+    return start_service(stack, folder, ground, AREAS, _impatient, margin=64, flips=True)
 
 
 def _impatient(content: dict[str, Any]) -> None:
@@ -49,7 +51,7 @@ def _impatient(content: dict[str, Any]) -> None:
 
 def _outlasts(service: RunningService, area: str, reason: str, look: bool = False) -> Order:
     """Wait till more runs have failed than there are tries, none of which was used up."""
-    deadline = time.monotonic() + 500
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if look:
             service.look_now()
@@ -57,8 +59,8 @@ def _outlasts(service: RunningService, area: str, reason: str, look: bool = Fals
         if order:
             assert order.state not in ("failed", "published", "superseded"), order
             assert order.tries == 0, order
-            if order.attempt > 1 + TRIES["tries"] and order.state == "waiting":
-                assert reason in order.reason
+            if order.attempt > TRIES["tries"] and order.state == "waiting":
+                assert reason in order.reason, order
                 assert order.faults == order.attempt
                 return order
         time.sleep(0.3)
@@ -75,9 +77,9 @@ def test_the_disk_of_the_runs_is_full(service: RunningService) -> None:
     with _small_disk(place, "300k"):
         service.drop("disk")
         order = _outlasts(service, "disk", "space")
-        assert _held(service, order) >= 3
+        wait_for(lambda: _held(service, order) >= 3)
         subprocess.run(["mount", "-o", "remount,size=200m", str(place)], check=True)
-        service.wait_for_state("disk", "published", seconds=240)
+        service.wait_for_state("disk", "published", seconds=400)
         service.require_sound("disk")
 
 
@@ -89,7 +91,7 @@ def test_the_destination_is_read_only(service: RunningService) -> None:
         service.drop("readonly")
         _outlasts(service, "readonly", "Read-only file system")
         subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
-        service.wait_for_state("readonly", "published", seconds=240)
+        service.wait_for_state("readonly", "published", seconds=400)
         service.require_sound("readonly")
 
 
@@ -104,7 +106,7 @@ def test_the_destination_is_away(service: RunningService) -> None:
     assert list(service.published.iterdir()) == []
     service.published.rmdir()
     aside.rename(service.published)
-    service.wait_for_state("away", "published", seconds=240)
+    service.wait_for_state("away", "published", seconds=400)
     service.require_sound("away")
     assert sorted({*known, "away"}) == sorted(path.name for path in service.published.iterdir())
 
@@ -116,8 +118,9 @@ def test_an_image_is_away(service: RunningService) -> None:
     file = service.folder / "incoming" / "image" / "imagery" / f"{DATES[1]}.tif"
     aside = Path(shutil.move(file, service.folder / "aside.tif"))
     _outlasts(service, "image", file.name)
-    shutil.copyfile(aside, file)
-    service.wait_for_state("image", "published", seconds=240)
+    shutil.copyfile(aside, file.with_suffix(".tmp"))
+    file.with_suffix(".tmp").replace(file)
+    service.wait_for_state("image", "published", seconds=400)
     service.require_sound("image")
 
 
