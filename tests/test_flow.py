@@ -125,6 +125,7 @@ def _dask_workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
 def test_killed_worker_and_killed_flow(
     small_area: Path, finished: Path, home: dict[str, str]
 ) -> None:
