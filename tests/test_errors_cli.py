@@ -385,7 +385,7 @@ for path in sys.argv[1:]:
 
 @pytest.mark.parametrize(
     "streams",
-    [{"PYTHONIOENCODING": "iso-8859-1"}, {"LC_ALL": "C"}],
+    [{"PYTHONIOENCODING": "iso-8859-1"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}],
     ids=lambda streams: next(iter(streams.values())),
 )
 def test_a_console_without_the_letters(

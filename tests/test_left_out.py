@@ -245,3 +245,18 @@ def test_real_fields_beyond_their_imagery(data: Path) -> None:
     rows = {name: told(found)[name][0] for name in ("no geometry, a", "outside the im")}
     assert rows == {"no geometry, a": 1, "outside the im": 24}
     assert (found.read(grid.window)[0] == 0).sum() == 12061
+
+
+def test_inspect_tells_of_labels_that_no_split_can_part(
+    tmp_path: Path, season: Path, geoseg: Geoseg
+) -> None:
+    """One field of each class: labelling is under way, which is told and is no mistake."""
+    write(tmp_path / "x.gpkg", [square(1, 1), square(10, 10)], ["wheat", "maize"])
+    (tmp_path / "c.yaml").write_text(
+        f"name: m\nimagery: {{folder: {season}}}\nlabels: {{file: x.gpkg}}\n"
+        "legend: [{code: 1, name: wheat}, {code: 2, name: maize}]\n"
+        "split: {by: field, validation: 0.5}\ntrain: {patch: 32}\nmodel: {depth: 3}\n"
+    )
+    code, out, _ = geoseg("inspect", str(tmp_path / "c.yaml"))
+    assert code == 0
+    assert "note: a run would end before it trains: no labelled pixel is left for" in out

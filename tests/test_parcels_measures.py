@@ -161,7 +161,7 @@ print(found["parcels"], int(status["VmHWM"].split()[0]) // 1024)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # most of it is the heap of 600 000 parcels
+@pytest.mark.timeout(1200)  # beside other work
 def test_memory_does_not_grow_with_the_layer(tmp_path: Path) -> None:
     """600 000 parcels of 20 corners in no order, and a third of them: the difference is 128 MB of
     coordinates alone. (Up to some ten batches the heap still finds its size.)"""
