@@ -16,18 +16,18 @@ demo: $(READY)   ## set up, make the reference scene, map it
 	@echo "== train, predict, stitch, vectorize, score, report"
 	@$(BIN)/geoseg run configs/demo.yaml --output out/demo
 
-up: $(READY)     ## Prefect server and worker, Dask scheduler and workers, on this machine (python -m flows.stack --help)
-	@$(BIN)/python -m flows.stack up
+up: $(READY)     ## Prefect server and worker, Dask scheduler and workers, on this machine (python -m geoseg.stack --help)
+	@$(BIN)/python -m geoseg.stack up
 
 down:            ## stop them; DRAIN=1 lets the runs under way end first
-	@$(IF_SET_UP) $(BIN)/python -m flows.stack down $(if $(DRAIN),--drain)
+	@$(IF_SET_UP) $(BIN)/python -m geoseg.stack down $(if $(DRAIN),--drain)
 
-status:          ## are they healthy? That none runs is an answer too; 'python -m flows.stack status' exits with 3
-	@$(IF_SET_UP) said=$$($(BIN)/python -m flows.stack status); code=$$?; echo "$$said"; \
+status:          ## are they healthy? That none runs is an answer too; 'python -m geoseg.stack status' exits with 3
+	@$(IF_SET_UP) said=$$($(BIN)/python -m geoseg.stack status); code=$$?; echo "$$said"; \
 	case "$$said" in *"does not run"*) ;; *) exit $$code;; esac
 
 logs:            ## what they say; Ctrl-C ends it
-	@$(IF_SET_UP) $(BIN)/python -m flows.stack logs
+	@$(IF_SET_UP) $(BIN)/python -m geoseg.stack logs
 
 test: $(READY)   ## set up and run the fast tests
 	@echo "== the fast tests; make test-slow runs the rest"

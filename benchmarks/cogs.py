@@ -127,8 +127,8 @@ def grid(size: int) -> Grid:
 
 def make_blocks(folder: Path, size: int, plain: bool) -> None:
     """The blocks as geoseg leaves them; the same pixels as plain files for GDAL."""
-    from geoseg.io import geotiffs
-    from geoseg.io.rasters import read
+    from geoseg.io.raster import geotiffs
+    from geoseg.io.raster.rasters import read
 
     for window in windows(size):
         here = Grid(None, Affine.identity(), *window.shape)

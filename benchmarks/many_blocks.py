@@ -54,14 +54,14 @@ def run(folder: Path, blocks: int) -> str:
     from affine import Affine
 
     from geoseg.config import ImageryConfig, PredictConfig
-    from geoseg.engine import crew
-    from geoseg.engine.cluster import ClusterSettings, connect
+    from geoseg.engine.executors import executor
+    from geoseg.engine.executors.cluster import ClusterSettings, connect
     from geoseg.engine.planning import Request, plan_job
     from geoseg.engine.predict import predict
     from geoseg.feedback import Silent
     from geoseg.grid import Grid
     from geoseg.imagery.scenes import select
-    from geoseg.io import geotiffs
+    from geoseg.io.raster import geotiffs
 
     side = math.isqrt(blocks - 1) + 1
     grid = Grid(None, Affine(10, 0, 0, 0, -10, 0), side * CORE, side * CORE)
@@ -75,7 +75,7 @@ def run(folder: Path, blocks: int) -> str:
     _save_small(folder / "model")
     wanted = PredictConfig(core=CORE, margin=0, block=CORE, precision="fp32")
     request = Request(imagery, (folder / "model",), wanted)
-    with connect(ClusterSettings(workers=2)) as client, crew.on(client, {}) as workers:
+    with connect(ClusterSettings(workers=2)) as client, executor.on(client, {}) as workers:
         job = plan_job(request, scenes, folder / "work", workers).job
         began = time.perf_counter()
         outcome = predict(job, workers, 3, Silent())

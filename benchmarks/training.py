@@ -14,10 +14,10 @@ from torch.optim.swa_utils import AveragedModel
 from benchmarks import machine
 from geoseg.config import TrainConfig
 from geoseg.grid import Window
+from geoseg.learning.accelerator import Machine
 from geoseg.learning.batches import Batch, Loader
 from geoseg.learning.fitting import Fit
 from geoseg.learning.losses import masked_cross_entropy
-from geoseg.learning.machine import Machine
 from geoseg.learning.samples import Samples
 from geoseg.legend import Legend, LegendClass
 from geoseg.model.memory import keep_memory

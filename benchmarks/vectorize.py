@@ -119,7 +119,7 @@ def make_map(folder: Path, kind: str, size: int) -> Path:
     from rasterio import CRS
 
     from geoseg.grid import Grid
-    from geoseg.io import geotiffs
+    from geoseg.io.raster import geotiffs
     from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
     from geoseg.product.style import LEGEND_TAG, legend_tag
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from geoseg.feedback import Silent
 from geoseg.io import configs, plain_yaml
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.watch import poll
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.poll import poll
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

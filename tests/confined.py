@@ -16,9 +16,10 @@ from conftest import Raster, Site
 
 from geoseg.errors import ConfinedError
 from geoseg.grid import Window
-from geoseg.io import confine, rasters
-from geoseg.io.open_rasters import OpenRasters
-from geoseg.io.parcel_layers import describe_layer
+from geoseg.io.access import confine
+from geoseg.io.raster import rasters
+from geoseg.io.raster.open_rasters import OpenRasters
+from geoseg.io.vector.parcel_layers import describe_layer
 
 SERVER = """
 import http.server, sys

@@ -16,11 +16,13 @@ from affine import Affine
 from certificate_authority import Authority
 from numpy.typing import NDArray
 
-from geoseg import cli
+from geoseg.cli.app import app
 from geoseg.config import TlsConfig
 from geoseg.grid import Grid
-from geoseg.io import confine, geotiffs, plain_yaml
-from geoseg.operations.run import Run
+from geoseg.io import plain_yaml
+from geoseg.io.access import confine
+from geoseg.io.raster import geotiffs
+from geoseg.pipeline.run import Run
 
 ROOT = Path(__file__).parents[1]
 
@@ -134,7 +136,7 @@ def geoseg(
         monkeypatch.setattr(sys, "argv", ["geoseg", *arguments])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         out, err = capsys.readouterr()
         return int(ended.value.code or 0), out, err
 
@@ -144,7 +146,7 @@ def geoseg(
 def run_geoseg(*arguments: str, env: dict[str, str] | None = None) -> CompletedProcess[str]:
     """The command line in a process of its own, from the root of the project."""
     return subprocess.run(
-        [sys.executable, "-m", "geoseg.cli", *arguments],
+        [sys.executable, "-m", "geoseg.cli.app", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -13,14 +13,14 @@ from rasterio.crs import CRS
 from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
 from geoseg.config.products import Layer
 from geoseg.engine.block import part_path
-from geoseg.engine.crew import here
+from geoseg.engine.executors.executor import here
 from geoseg.engine.job import Job
 from geoseg.engine.planning import Planned, Request, plan_job
 from geoseg.engine.predict import Outcome, predict
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.imagery.scenes import select
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 from geoseg.model.bundle import ModelCard, save
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.normalization import Normalization

@@ -15,12 +15,12 @@ from pathlib import Path
 from engine_season import make_bundle, make_imagery
 
 from geoseg.io import files, plain_yaml
-from geoseg.operations.mapping import finish_map, predict_blocks
-from geoseg.operations.publishing import describe_products
-from geoseg.operations.reporting import write_reports
-from geoseg.operations.run import Run, RunFolder
-from geoseg.operations.selection import select_scenes
-from geoseg.operations.steps import evaluate_map, vectorize_map
+from geoseg.pipeline.describe import describe_products
+from geoseg.pipeline.predict import finish_map, predict_blocks
+from geoseg.pipeline.report import write_reports
+from geoseg.pipeline.run import Run, RunFolder
+from geoseg.pipeline.select import select_scenes
+from geoseg.pipeline.train import evaluate_map, vectorize_map
 
 TESTS = Path(__file__).parent
 

@@ -13,12 +13,12 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from geoseg.analysis.parcels.check import ParcelRequest, check_parcels
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA, Legend, LegendClass
 from geoseg.product import style
-from geoseg.product.parcels.check import ParcelRequest, check_parcels
 
 CRS = "EPSG:32633"
 LEGEND = Legend(

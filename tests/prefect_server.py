@@ -55,9 +55,9 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def watcher(service: Path, server: str, home: Path) -> subprocess.Popen[str]:
-    """One look at all areas, as ``python -m flows.watch_imagery`` in a process of its own."""
+    """One look at all areas, as ``python -m geoseg.flows.watch_imagery`` in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.watch_imagery", "--service", str(service)],
+        [sys.executable, "-m", "geoseg.flows.watch_imagery", "--service", str(service)],
         env={**os.environ, "PREFECT_API_URL": server, "PREFECT_HOME": str(home)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip

@@ -17,15 +17,16 @@ from geoseg.config import ClassEntry
 from geoseg.config.service import ServiceConfig
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import configs, geotiffs, plain_yaml
+from geoseg.io import configs, plain_yaml
+from geoseg.io.raster import geotiffs
 from geoseg.model import bundle
 from geoseg.model.bundle import ModelCard
 from geoseg.model.networks import NetworkSpec
 from geoseg.normalization import Normalization
-from geoseg.operations.service.dispatch import Kind, RunState
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order
-from geoseg.operations.service.watch import poll
+from geoseg.service.dispatch import Kind, RunState
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.orders import Order
+from geoseg.service.poll import poll
 
 BANDS = ("red", "nir")
 GRID = Grid("EPSG:32633", Affine(10, 0, 500_000, 0, -10, 5_100_000), 40, 48)

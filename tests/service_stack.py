@@ -20,8 +20,8 @@ from service_areas import Ground, drop, service_config, write_service
 from stack_process import StackProcess, wait_for
 
 from geoseg.io import configs
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.orders import Order
 
 LOOK_SECONDS = 10
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -157,7 +157,7 @@ class RunningService:
     def look_now(self) -> None:
         """One look at all areas, not waiting for the schedule."""
         subprocess.run(
-            [sys.executable, "-m", "flows.watch_imagery", "--service", str(self.file)],
+            [sys.executable, "-m", "geoseg.flows.watch_imagery", "--service", str(self.file)],
             env=self.stack.env, cwd=self.stack.project, check=True, capture_output=True,
         )  # fmt: skip
 
@@ -189,5 +189,5 @@ def start_service(
 def _schedule(stack: StackProcess, file: Path, every: int) -> None:
     """Turn the looks on, for this service file."""
     command = ["on", "--service", str(file), "--every", str(every)]
-    done = stack.run("python", "-m", "flows.schedule", *command)
+    done = stack.run("python", "-m", "geoseg.flows.schedule", *command)
     assert done.returncode == 0, done.stderr

@@ -20,10 +20,10 @@ import psutil
 from conftest import ROOT
 from postgres import free_port, postgres
 
-from flows.stack import leftovers
-from flows.stack.services import client_environment
-from flows.stack.settings import StackFolder, StackSettings, load
-from flows.stack.supervisor import Process, Supervisor
+from geoseg.stack import orphans
+from geoseg.stack.services import client_environment
+from geoseg.stack.settings import StackFolder, StackSettings, load
+from geoseg.stack.supervisor import Process, Supervisor
 
 DATABASE_PASSWORD = "word%25of%26pass"
 """As it stands in a URL: word%of&pass."""
@@ -58,10 +58,10 @@ class StackProcess:
         }
 
     def control(self, *command: str, check: bool = True, **more: str) -> CompletedProcess[str]:
-        """``python -m flows.stack COMMAND``, begun in the background as a shell's ``&`` does."""
+        """``python -m geoseg.stack COMMAND``, begun in the background as a shell's ``&`` does."""
         shell = 'trap "" INT; "$@" & wait $!'
         done = subprocess.run(
-            ["sh", "-c", shell, "sh", sys.executable, "-m", "flows.stack", *command],
+            ["sh", "-c", shell, "sh", sys.executable, "-m", "geoseg.stack", *command],
             env={**clean_environment(), "GEOSEG_STATE": str(self.root), **self.own, **more},
             cwd=self.project, capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
@@ -107,11 +107,11 @@ class StackProcess:
 
     def members(self) -> list[psutil.Process]:
         """All processes of the stack."""
-        return leftovers.members(self.folder)
+        return orphans.members(self.folder)
 
     def runs(self) -> list[psutil.Process]:
         """Those of flow runs."""
-        return [each for each in self.members() if leftovers.is_run(each)]
+        return [each for each in self.members() if orphans.is_run(each)]
 
     def kill(self, name: str) -> None:
         """kill -9 of a service's process."""
@@ -158,7 +158,7 @@ def _up_and_down(stack: StackProcess) -> Iterator[StackProcess]:
         yield stack
     finally:
         stack.control("down", check=False)
-        leftovers.stop(stack.members())
+        orphans.stop(stack.members())
 
 
 def clean_environment() -> dict[str, str]:

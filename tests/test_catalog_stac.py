@@ -16,9 +16,10 @@ from geoseg.feedback import Silent
 from geoseg.imagery.catalogs import stac
 from geoseg.imagery.catalogs.found import MASK, Found
 from geoseg.imagery.scenes import select
-from geoseg.io import configs, web
-from geoseg.operations.service.fetch import fetch_order
-from geoseg.operations.service.ledger import Ledger
+from geoseg.io import configs
+from geoseg.io.access import web
+from geoseg.service.fetch import fetch_order
+from geoseg.service.ledger.ledger import Ledger
 
 SLOTS = SeasonConfig.model_validate({"start": "2025-04-01", "end": "2025-05-31"}).windows()
 ASSETS = {"red": "B04", "nir": "B08"}

@@ -13,8 +13,8 @@ import pytest
 from cryptography import x509
 
 from geoseg.config import ClusterConfig
-from geoseg.engine.cluster import ClusterSettings, check
-from geoseg.engine.tls import of_environment, security
+from geoseg.engine.executors.cluster import ClusterSettings, check
+from geoseg.engine.executors.tls import of_environment, security
 from geoseg.errors import ConfigError, OutputError
 from geoseg.io.certificates import ROLES, CertificateFolder, make_certificates
 

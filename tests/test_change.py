@@ -20,16 +20,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from geoseg.analysis.change import compare as comparing
+from geoseg.analysis.change.files import ChangeRequest, compare_files
+from geoseg.analysis.change.transitions import Transitions
 from geoseg.errors import GridMismatchError, OutputError, RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
-from geoseg.operations.change import ChangeRequest, compare_files
 from geoseg.product import style
 from geoseg.product.areas import area_table
-from geoseg.product.change import compare as comparing
-from geoseg.product.change.transitions import Transitions
 
 CRS = "EPSG:32633"
 EARLIER = {7: "maize", 3: "wheat", 1: "beet"}

@@ -32,9 +32,10 @@ from geoseg.engine.block import predict_block
 from geoseg.engine.job import Job
 from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
-from geoseg.io import files, geotiffs, rasters
-from geoseg.operations import selection, steps
-from geoseg.operations.run import Run
+from geoseg.io import files
+from geoseg.io.raster import geotiffs, rasters
+from geoseg.pipeline import select, train
+from geoseg.pipeline.run import Run
 
 EDITOR = """
 import sqlite3, sys
@@ -230,8 +231,8 @@ def training(folder: Path, labels: str) -> Path:
 def trained(config: Path) -> tuple[str, int]:
     """The weights after a call of ``train``, and when they were written."""
     run = Run.open(config, config.with_name("out"), Silent())
-    selection.select_scenes(run)
-    steps.train_model(run)
+    select.select_scenes(run)
+    train.train_model(run)
     weights = run.folder.model / "model.safetensors"
     return files.sha256(weights), weights.stat().st_mtime_ns
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from geoseg.config.service import ReadyConfig, SeasonConfig
 from geoseg.imagery.catalogs.found import Found
-from geoseg.operations.service.choose import choose, judge, why_not
-from geoseg.operations.service.orders import Choice, Order, utc_now
+from geoseg.service.choose import choose, judge, why_not
+from geoseg.service.orders import Choice, Order, utc_now
 
 YEAR = SeasonConfig(start=dt.date(2025, 1, 1), end=dt.date(2025, 12, 31))
 READY = ReadyConfig()

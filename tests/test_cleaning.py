@@ -7,10 +7,10 @@ from pathlib import Path
 
 from geoseg.config.service import ServiceConfig
 from geoseg.io import locks
-from geoseg.operations.service.cleaning import clean_up
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order, State
-from geoseg.operations.service.placing import FETCH, Place
+from geoseg.service.cleaning import clean_up
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.order_folder import FETCH, Place
+from geoseg.service.orders import Order, State
 
 
 def _service(folder: Path) -> ServiceConfig:

@@ -12,10 +12,10 @@ from dask_process import dask_scheduler, dask_worker
 from distributed import Client
 
 from geoseg.config import TlsConfig
-from geoseg.engine import capacity as capacity_module
-from geoseg.engine import cluster
-from geoseg.engine.capacity import Capacity, capacity
-from geoseg.engine.cluster import ClusterSettings, connect
+from geoseg.engine.executors import capacity as capacity_module
+from geoseg.engine.executors import cluster
+from geoseg.engine.executors.capacity import Capacity, capacity
+from geoseg.engine.executors.cluster import ClusterSettings, connect
 from geoseg.errors import ClusterError, ConfigError
 
 

@@ -14,9 +14,9 @@ from dask_process import die
 from distributed import KilledWorker, LocalCluster, SpecCluster
 
 from geoseg.config import TlsConfig
-from geoseg.engine import cluster, named
-from geoseg.engine.capacity import Capacity, capacity
-from geoseg.engine.cluster import ClusterSettings, check, connect
+from geoseg.engine.executors import cluster, cluster_class
+from geoseg.engine.executors.capacity import Capacity, capacity
+from geoseg.engine.executors.cluster import ClusterSettings, check, connect
 from geoseg.errors import ClusterError, ConfigError
 
 LOCAL_CLUSTER = "distributed.LocalCluster"
@@ -97,13 +97,13 @@ class Strict(SpecCluster):
 
 
 def test_options_of_a_strict_class() -> None:
-    named.check_options(Strict, {"queue": "long"}, tls=False)
+    cluster_class.check_options(Strict, {"queue": "long"}, tls=False)
     with pytest.raises(ConfigError, match=r"Strict takes no 'waltime'; did you mean 'walltime'\?"):
-        named.check_options(Strict, {"waltime": "1:00"}, tls=False)
+        cluster_class.check_options(Strict, {"waltime": "1:00"}, tls=False)
     with pytest.raises(ConfigError, match=r"Strict takes no 'x'; known: queue, walltime"):
-        named.check_options(Strict, {"x": 1}, tls=False)
+        cluster_class.check_options(Strict, {"x": 1}, tls=False)
     with pytest.raises(ConfigError, match=r"Strict takes no certificates"):
-        named.check_options(Strict, {}, tls=True)
+        cluster_class.check_options(Strict, {}, tls=True)
 
 
 def test_no_worker_of_a_class(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ import pytest
 from dask_process import die
 from distributed import Client, KilledWorker
 
-from geoseg.engine import crew, local
-from geoseg.engine.capacity import Capacity, capacity
-from geoseg.engine.cluster import ClusterSettings, connect
+from geoseg.engine.executors import executor, local_cluster
+from geoseg.engine.executors.capacity import Capacity, capacity
+from geoseg.engine.executors.cluster import ClusterSettings, connect
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def _sockets(pid: int) -> list[str]:
 
 def test_each_worker_has_its_gpu(here: Client) -> None:
     assert sorted(here.run(_device).values()) == [("0", "1"), ("GPU-b", "1")]
-    threads = min(8, max(2, local.cores() // 2))
+    threads = min(8, max(2, local_cluster.cores() // 2))
     assert capacity(here, {"GPU": 0.5}) == Capacity(2, threads, None)
     assert capacity(here, {"GPU": 0.5 * threads}).threads_per_worker == 1
     assert here.submit(int, 3, resources={"GPU": 0.5}).result(timeout=10) == 3
@@ -70,7 +70,7 @@ def test_a_block_that_kills_is_found_quickly_and_workers_come_back(
 
 
 def test_what_waits_for_others_is_not_stranded_and_what_waits_for_the_dead_is() -> None:
-    with connect(ClusterSettings(workers=1)) as client, crew.on(client, {}) as workers:
+    with connect(ClusterSettings(workers=1)) as client, executor.on(client, {}) as workers:
         assert not workers.stranded(), "nothing was sent"
         with Client(client.scheduler.address) as others:
             before = [others.submit(time.sleep, 60, pure=False) for _ in range(20)]

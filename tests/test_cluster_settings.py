@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from geoseg.config import ClusterConfig, RunConfig, TlsConfig
-from geoseg.engine import local
-from geoseg.engine.cluster import ClusterSettings
+from geoseg.engine.executors import local_cluster
+from geoseg.engine.executors.cluster import ClusterSettings
 from geoseg.errors import ConfigError
 from geoseg.io.configs import parse
 
@@ -142,25 +142,25 @@ def test_gpus(
     _gpu_driver(tmp_path, monkeypatch, script)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert local.visible_gpus() == gpus
+    assert local_cluster.visible_gpus() == gpus
     settings = ClusterSettings.of(ClusterConfig())
     assert settings.workers == max(1, len(gpus))
     assert settings.gpus == gpus
-    assert settings.lanes == (1 if gpus else local.cores())
+    assert settings.lanes == (1 if gpus else local_cluster.cores())
 
 
 def test_a_gpu_has_one_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _gpu_driver(tmp_path, monkeypatch, FOUR)
     with pytest.raises(ConfigError, match=r"cluster\.lanes: 3 .*a GPU runs one"):
         ClusterSettings.of(ClusterConfig(lanes=3))
-    monkeypatch.setattr(local, "cores", lambda: 16)
+    monkeypatch.setattr(local_cluster, "cores", lambda: 16)
     assert ClusterSettings.of(ClusterConfig()).threads == 4
     assert ClusterSettings.of(ClusterConfig(workers=1)).threads == 8
 
 
 def test_lanes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "visible_gpus", lambda: ())
-    monkeypatch.setattr(local, "cores", lambda: 8)
+    monkeypatch.setattr(local_cluster, "visible_gpus", lambda: ())
+    monkeypatch.setattr(local_cluster, "cores", lambda: 8)
     made = {n: ClusterSettings.of(ClusterConfig(workers=n)).lanes for n in (0, 1, 3, 16)}
     assert made == {0: 8, 1: 8, 3: 2, 16: 1}
     assert ClusterSettings.of(ClusterConfig(workers=2, lanes=3)).threads == 4

@@ -11,8 +11,8 @@ from dask_process import dask_scheduler, dask_worker
 from distributed import Client
 
 from geoseg.config import TlsConfig
-from geoseg.engine import cluster
-from geoseg.engine.cluster import ClusterSettings, check, connect
+from geoseg.engine.executors import cluster
+from geoseg.engine.executors.cluster import ClusterSettings, check, connect
 from geoseg.errors import ClusterError, ConfigError
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from geoseg.config import ClusterConfig
-from geoseg.engine.cluster import ClusterSettings, check
+from geoseg.engine.executors.cluster import ClusterSettings, check
 from geoseg.errors import ConfigError, ConfinedError
-from geoseg.io import configs, confine, legends
+from geoseg.io import configs, legends
+from geoseg.io.access import confine
 
 GOOD = {"name": "x", "imagery": {"folder": "i"}, "model": {"bundle": "m"}}
 

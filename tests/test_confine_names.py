@@ -11,8 +11,9 @@ from confined import describe_parcels, square
 from conftest import Raster
 
 from geoseg.errors import ConfigError, ConfinedError
-from geoseg.io import configs, legends, rasters
-from geoseg.io.vectors import read_polygons
+from geoseg.io import configs, legends
+from geoseg.io.raster import rasters
+from geoseg.io.vector.vectors import read_polygons
 
 
 @pytest.mark.parametrize(

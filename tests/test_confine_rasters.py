@@ -14,8 +14,9 @@ from conftest import Raster, Site
 
 from geoseg.errors import ConfinedError, RasterError
 from geoseg.grid import Window
-from geoseg.io import confine, rasters
-from geoseg.io.gdal import environment
+from geoseg.io.access import confine
+from geoseg.io.raster import rasters
+from geoseg.io.raster.gdal import environment
 
 
 @pytest.fixture

@@ -15,15 +15,17 @@ from confined import describe_parcels, polygons, refused, square, square_unconfi
 from conftest import Raster, run_geoseg
 from engine_season import make_bundle, make_imagery, plan
 
+from geoseg.analysis.parcels.declared import declarations
 from geoseg.errors import ConfigError, ConfinedError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.patterns import find
-from geoseg.io import configs, confine, files, geotiffs, legends, rasters
-from geoseg.io.scratch import scratch
-from geoseg.io.vectors import attributes_at, read_polygons
+from geoseg.io import configs, files, legends
+from geoseg.io.access import confine
+from geoseg.io.raster import geotiffs, rasters
+from geoseg.io.raster.scratch import scratch
+from geoseg.io.vector.vectors import attributes_at, read_polygons
 from geoseg.legend import Legend, LegendClass
 from geoseg.model import bundle
-from geoseg.product.parcels.declared import declarations
 
 GRID = Grid("EPSG:32633", Affine(10, 0, 500_000, 0, -10, 5_100_000), 64, 64)
 SPEC = geotiffs.RasterSpec("uint8", 1, 0, ())

@@ -11,8 +11,8 @@ from confined import describe_parcels, polygons
 from conftest import Site
 
 from geoseg.errors import ConfinedError
-from geoseg.io.parcel_layers import describe_layer
-from geoseg.io.vectors import read_polygons
+from geoseg.io.vector.parcel_layers import describe_layer
+from geoseg.io.vector.vectors import read_polygons
 
 
 def test_vector_files_that_lead_elsewhere(root: Path, tmp_path: Path, site: Site) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from geoseg.cli.app import app
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -19,23 +20,22 @@ from rasterio.features import rasterize
 from test_polygons import GRIDS, LEGEND, blobs, write
 from typer.testing import CliRunner
 
-from geoseg.cli import app
 from geoseg.config import VectorsConfig
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid, Window
-from geoseg.io import geotiffs
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA
 from geoseg.product.style import LEGEND_TAG, legend_tag
 from geoseg.product.vectors import polygons, strips
 from geoseg.product.vectors.arcs import Arcs
-from geoseg.product.vectors.guard import Vertices
-from geoseg.product.vectors.mapping_unit import merge_small
+from geoseg.product.vectors.confidence_histogram import Tally
 from geoseg.product.vectors.polygons import vectorize
 from geoseg.product.vectors.regions import Outlined, Seam
+from geoseg.product.vectors.sieve import merge_small
 from geoseg.product.vectors.simplify import simplify
 from geoseg.product.vectors.smooth import smooth
-from geoseg.product.vectors.tallies import Tally
+from geoseg.product.vectors.vertex_index import Vertices
 
 Codes = NDArray[np.uint8]
 SHAPES = {

@@ -18,11 +18,11 @@ from prefect.states import Cancelled, Failed, Running
 from prefect_server import prefect_server, watcher
 from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
-from flows.dispatch import PrefectDispatcher
 from geoseg.errors import ConfigError, RemoteError
-from geoseg.operations.service.dispatch import RunState
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order
+from geoseg.flows.dispatch import PrefectDispatcher
+from geoseg.service.dispatch import RunState
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.orders import Order
 
 pytestmark = pytest.mark.flow
 
@@ -82,7 +82,7 @@ def test_where_a_run_stands(prefect: Any, order: Order) -> None:
 
 def test_a_run_that_meets_a_fault_of_its_place_is_held(prefect: Any, tmp_path: Path) -> None:
     """A real run of the flow, whose image has gone; its order waits, and no try is used up."""
-    from flows.crop_map import crop_map
+    from geoseg.flows.crop_map import crop_map
 
     service = service_file(tmp_path, {"north": {}}, retry={"tries": 1})
     for day in (APRIL, MAY):
@@ -123,7 +123,7 @@ def test_a_server_that_is_not_there(order: Order) -> None:
 
 
 def test_the_flow_orders_a_map(server: str, prefect: Any, tmp_path: Path) -> None:
-    """``python -m flows.watch_imagery``: first it waits, then it starts the run, then nothing."""
+    """``python -m geoseg.flows.watch_imagery``: first it waits, then it starts the run, then nothing."""
     service = service_file(tmp_path, {"north": {}})
 
     def watch() -> subprocess.CompletedProcess[str]:

@@ -18,8 +18,8 @@ from engine_season import HEIGHT, WIDTH, make_bundle, make_imagery, plan, predic
 
 from geoseg.config import ImageryConfig
 from geoseg.engine.block import part_path, predict_block, read_receipt
-from geoseg.engine.cluster import ClusterSettings, connect
-from geoseg.engine.crew import on
+from geoseg.engine.executors.cluster import ClusterSettings, connect
+from geoseg.engine.executors.executor import on
 from geoseg.engine.job import Job
 from geoseg.engine.predict import Outcome, predict
 from geoseg.engine.stitch import decide

@@ -125,7 +125,7 @@ def test_patches_without_data_are_not_computed(
     folder = tmp_path / "holes"
     holes = make_imagery(folder)
     # A second season of the same grid whose first 64 columns are empty on both dates.
-    from geoseg.io import geotiffs, rasters
+    from geoseg.io.raster import geotiffs, rasters
 
     for name in DATES:
         path = folder / f"{name}.tif"
@@ -361,7 +361,7 @@ def test_a_worker_without_the_planned_device_says_so(
 
 def test_one_read_of_open_files_is_as_good_as_another(imagery: ImageryConfig) -> None:
     from geoseg.grid import Window
-    from geoseg.io.open_rasters import OpenRasters
+    from geoseg.io.raster.open_rasters import OpenRasters
 
     scenes, kept = select(imagery), OpenRasters()
     for window in (Window(0, 0, 150, 203), Window(30, 17, 64, 90), Window(149, 202, 1, 1)):

@@ -357,7 +357,7 @@ def test_vectorize_what_is_no_map(geoseg: Command, season: Path, tmp_path: Path)
 )
 def test_as_a_program(tmp_path: Path, arguments: list[str], text: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "geoseg.cli", *arguments],
+        [sys.executable, "-m", "geoseg.cli.app", *arguments],
         capture_output=True,
         text=True,
         cwd=tmp_path,

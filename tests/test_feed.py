@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.engine.feed import to_input, upload
+from geoseg.engine.inputs import to_input, upload
 from geoseg.imagery.cube import Cube
 from geoseg.imagery.features import to_features
 from geoseg.normalization import Normalization

@@ -33,7 +33,7 @@ PRODUCTS = (
 
 def start(*arguments: str, env: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "geoseg.cli", *arguments],
+        [sys.executable, "-m", "geoseg.cli.app", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -15,18 +15,19 @@ from engine_season import make_bundle, make_imagery
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from geoseg.analysis.control_points import wilson
 from geoseg.config.service import ControlConfig, GatesConfig
 from geoseg.errors import LabelError, OutputError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import configs, files, geotiffs, plain_yaml
+from geoseg.io import configs, files, plain_yaml
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA, Legend, LegendClass
-from geoseg.operations.quality import recorded_gates
-from geoseg.operations.run import Run
-from geoseg.operations.service.gates import Verdict, check_gates
-from geoseg.product.control import wilson
+from geoseg.pipeline.quality import recorded_gates
+from geoseg.pipeline.run import Run
 from geoseg.product.raster import mosaic
 from geoseg.product.report.write import write_report
+from geoseg.service.gates import Verdict, check_gates
 
 CODES = (4, 2, 9)
 LEGEND = Legend(tuple(LegendClass(c, f"crop {c}", "#123456") for c in CODES))

@@ -17,9 +17,10 @@ import pytest
 from conftest import ROOT
 from engine_season import BANDS, make_bundle
 
-from flows import guard
+from geoseg.flows import orphan_reaper
 from geoseg.grid import Grid
-from geoseg.io import geotiffs, plain_yaml
+from geoseg.io import plain_yaml
+from geoseg.io.raster import geotiffs
 
 MARK = "GEOSEG_TEST_MARK"
 
@@ -118,8 +119,8 @@ def test_a_number_given_again_is_left_alone() -> None:
         told = [str(process.pid), repr(started)]
         later = [str(process.pid), repr(started + 1)]
         gone = ["4194303", repr(started)]
-        assert [found.pid for found in guard._living([later, told, gone])] == [process.pid]
-        assert not list(guard._living([later]))
+        assert [found.pid for found in orphan_reaper._living([later, told, gone])] == [process.pid]
+        assert not list(orphan_reaper._living([later]))
         process.kill()
 
 
@@ -156,7 +157,7 @@ def test_kill_9_of_geoseg_run_leaves_no_process(long_run: Path, mark: str) -> No
     log = long_run.parent / "run.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "geoseg.cli", "run", str(long_run), "-o", str(output)],
+            [sys.executable, "-m", "geoseg.cli.app", "run", str(long_run), "-o", str(output)],
             stdout=out, stderr=out, cwd=ROOT, env=env,
         )  # fmt: skip
     assert _until(lambda: len(list(output.glob("work/blocks-*/r*.json"))) > 10, 200), (

@@ -17,7 +17,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import RasterError
 from geoseg.grid import Window
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 
 REAL = (
     "slovenia_s2_eopatch/s2_l1c_2015-07-11.tif",

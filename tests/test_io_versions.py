@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 
 from geoseg.errors import ConfinedError, RasterError
 from geoseg.grid import Window
-from geoseg.io import confine, rasters, versions
-from geoseg.io.references import references
+from geoseg.io.access import confine, versions
+from geoseg.io.access.references import references
+from geoseg.io.raster import rasters
 
 
 def vrt(path: Path, *sources: str, more: str = "", relative: int = 1) -> Path:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.grid import Grid, Window
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "float32", "float64"])

@@ -16,7 +16,7 @@ from geoseg.config import LabelsConfig
 from geoseg.errors import GridMismatchError, LabelError, RasterError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.labels import Labels, open_labels
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 from geoseg.legend import UNKNOWN, Legend, LegendClass
 
 LEGEND = Legend(

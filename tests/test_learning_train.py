@@ -21,13 +21,13 @@ from geoseg.imagery.cube import read_cube
 from geoseg.imagery.features import to_features
 from geoseg.imagery.labels import open_labels
 from geoseg.imagery.scenes import select
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 from geoseg.learning import samples as samples_module
+from geoseg.learning.accelerator import Machine
 from geoseg.learning.batches import Loader
 from geoseg.learning.compare import Sampling, random_forest
 from geoseg.learning.evaluate import HeldBack, Truth, evaluate
 from geoseg.learning.fitting import Fit
-from geoseg.learning.machine import Machine
 from geoseg.learning.metrics import Scores
 from geoseg.learning.samples import Cells, Samples, Source, cut, draw
 from geoseg.learning.split import Part, plan_split
@@ -38,8 +38,8 @@ from geoseg.model.bundle import load, load_card
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.model.predictor import Predictor
 from geoseg.normalization import Normalization
-from geoseg.operations.run import Run
-from geoseg.operations.steps import train_model
+from geoseg.pipeline.run import Run
+from geoseg.pipeline.train import train_model
 
 HEIGHT, WIDTH, FIELD = 120, 155, 15
 GRID = Grid(CRS.from_epsg(32631).to_wkt(), Affine(10, 0, 5e5, 0, -10, 5.6e6), HEIGHT, WIDTH)

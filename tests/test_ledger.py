@@ -22,10 +22,10 @@ from geoseg.errors import ConfigError, LedgerError, OrderError
 from geoseg.imagery.catalogs.found import Found, FoundFile
 from geoseg.io import database
 from geoseg.io.database import Database, Moment
-from geoseg.operations.service import orders as nouns
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.metrics import LedgerCollector
-from geoseg.operations.service.orders import Choice, Order, next_try
+from geoseg.service import orders as nouns
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.metrics import LedgerCollector
+from geoseg.service.orders import Choice, Order, next_try
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +335,7 @@ import random, sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_ledger import claim, make_service
-from geoseg.operations.service.ledger import Ledger
+from geoseg.service.ledger.ledger import Ledger
 url = {url!r}
 with Ledger.open(make_service(Path({folder!r}), url)) as ledger:
     print("ready", flush=True)

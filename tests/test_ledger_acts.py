@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from service_season import load, service_file
 
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import State
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.orders import State
 
 Geoseg = Callable[..., tuple[int, str, str]]
 

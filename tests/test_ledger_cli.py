@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
-from geoseg.operations.service.ledger import Ledger
+from geoseg.service.ledger.ledger import Ledger
 
 Geoseg = Callable[..., tuple[int, str, str]]
 

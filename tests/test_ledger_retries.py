@@ -15,9 +15,9 @@ from test_ledger import _empty, _later, claimed, make_service
 
 from geoseg import errors
 from geoseg.config.service import RetryConfig, ServiceConfig
-from geoseg.operations.service import orders as nouns
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order
+from geoseg.service import orders as nouns
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.orders import Order
 
 PLACE, WORK = "the disk is full", "a block failed"
 

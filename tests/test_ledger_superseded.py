@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from test_ledger import claimed, make_service
 
 from geoseg.config.service import ServiceConfig
+from geoseg.diagnose.metrics import RunCollector
 from geoseg.errors import OrderError
-from geoseg.operations.metrics import RunCollector
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.metrics import LedgerCollector, overtaken
-from geoseg.operations.service.orders import State
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.metrics import LedgerCollector, overtaken
+from geoseg.service.orders import State
 
 
 @pytest.fixture

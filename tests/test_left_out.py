@@ -22,7 +22,7 @@ from geoseg.errors import LabelError
 from geoseg.grid import Grid
 from geoseg.imagery.labels import Labels, open_labels
 from geoseg.imagery.left_out import left_out_lines
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 from geoseg.legend import Legend, LegendClass
 from geoseg.product.report.findings import findings
 from geoseg.product.report.write import render, render_markdown

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import configs, geotiffs, legends, plain_yaml
+from geoseg.io import configs, legends, plain_yaml
+from geoseg.io.raster import geotiffs
 from geoseg.legend import Legend, LegendClass
 from geoseg.product import style
 from geoseg.product.raster import mosaic, read_legend

@@ -13,17 +13,18 @@ import pytest
 from affine import Affine
 from shapely.geometry import Point, box
 
+from geoseg.analysis.change.files import ChangeRequest, compare_files
+from geoseg.analysis.control_points import score_points
+from geoseg.analysis.parcels.declared import declarations
 from geoseg.config import LabelsConfig
 from geoseg.errors import ConfigError, LabelError, ParcelError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.imagery.labels import open_labels
-from geoseg.io import configs, geotiffs
+from geoseg.io import configs
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA, UNKNOWN, Legend, LegendClass, show, spell
-from geoseg.operations.change import ChangeRequest, compare_files
 from geoseg.product import style
-from geoseg.product.control import score_points
-from geoseg.product.parcels.declared import declarations
 from geoseg.product.style import read_legend
 
 NFC, NFD = unicodedata.normalize("NFC", "maïs"), unicodedata.normalize("NFD", "maïs")

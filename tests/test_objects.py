@@ -15,8 +15,8 @@ import pytest
 from made_run import KEYS, s3_server
 
 from geoseg.errors import BusyError, ConfigError, OutputError, RemoteError
-from geoseg.io import stored_buckets, stored_folders
-from geoseg.io.objects import Store, Sum, open_store
+from geoseg.io.store import buckets, folders
+from geoseg.io.store.objects import Store, Sum, open_store
 
 JSON = "application/json"
 
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_what_its_description_says(store: Store, tmp_path: Pa
     make(source, b"what came after...")
     with pytest.raises(OutputError, match="changed after the run described it"):
         store.put(source, "x/a.tif", known, "image/tiff")
-    if isinstance(store, stored_folders.FolderStore):  # a bucket may hold it: nothing names it
+    if isinstance(store, folders.FolderStore):  # a bucket may hold it: nothing names it
         assert [p for p in store.path("x").rglob("*") if p.is_file()] == []
 
 
@@ -131,9 +131,9 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
 
 
 def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_folders, "PATIENCE", 0.1)
+    monkeypatch.setattr(folders, "PATIENCE", 0.1)
     code = (
-        "import sys, time; from geoseg.io.objects import open_store\n"
+        "import sys, time; from geoseg.io.store.objects import open_store\n"
         "with open_store(sys.argv[1]).lock('x'): print('in', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
@@ -157,7 +157,7 @@ def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_large_files_go_in_parts(
     service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_buckets, "SINGLE", 20 << 20)
+    monkeypatch.setattr(buckets, "SINGLE", 20 << 20)
     source, known = make(tmp_path / "large.tif", os.urandom(23 << 20))
     store = open_store("s3://maps", service)
     store.put(source, "x/large.tif", known, "image/tiff")
@@ -178,7 +178,7 @@ def test_mistakes_and_failures_are_told_apart(
         open_store("s3://maps", "not a url")
     with pytest.raises(ConfigError, match="no such bucket"):
         open_store("s3://other", service).put(source, "a", known, JSON)
-    monkeypatch.setattr(stored_buckets, "ATTEMPTS", 1)
+    monkeypatch.setattr(buckets, "ATTEMPTS", 1)
     with pytest.raises(RemoteError, match="did not answer") as raised:
         open_store("s3://maps", "http://127.0.0.1:9").read("a")
     assert raised.value.passing
@@ -194,7 +194,7 @@ def test_mistakes_and_failures_are_told_apart(
 def test_the_key_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "planted-id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret")
-    monkeypatch.setattr(stored_buckets, "ATTEMPTS", 1)
+    monkeypatch.setattr(buckets, "ATTEMPTS", 1)
     with pytest.raises(ConfigError, match="holds credentials") as mistake:
         open_store("s3://maps", "http://user:planted-secret@127.0.0.1:9")
     with pytest.raises(RemoteError) as failure:
@@ -205,7 +205,7 @@ def test_the_key_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_boto3(tmp_path: Path) -> None:
     """The extra is named, with its remedy; a folder does without."""
     (tmp_path / "boto3.py").write_text("raise ImportError('No module named boto3')")
-    code = "from geoseg.io.objects import open_store as o; o('out'); o('s3://maps')"
+    code = "from geoseg.io.store.objects import open_store as o; o('out'); o('s3://maps')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -12,9 +12,9 @@ from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
-from geoseg.operations.service.duty import Assignment, Failure, fetch, tell
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.order_run import Assignment, Failure, fetch, tell
+from geoseg.service.orders import Order
 
 AREA = "north"
 MISTAKE = Failure("2025-04-10.tif: no such file", passing=False, exit_code=2)

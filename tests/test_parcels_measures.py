@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parcel_map import CRS, LEGEND, NORTH, SIDE, WEST, box, check, write_layer, write_map
 
+from geoseg.analysis.parcels import zonal
 from geoseg.grid import Grid
 from geoseg.legend import NODATA
-from geoseg.product.parcels import zonal
 
 
 def test_shares_and_confidence_are_exact(halves: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_parcels_do_not_depend_on_batches_or_blocks(
     first, summary = check(halves, layer)
     assert first.number.tolist() == list(range(300))
     for batch, block, cells in ((7, 16, 50), (300, 11, 10**6)):
-        monkeypatch.setattr("geoseg.product.parcels.check.BATCH", batch)
+        monkeypatch.setattr("geoseg.analysis.parcels.check.BATCH", batch)
         monkeypatch.setattr(zonal, "BLOCK", block)
         monkeypatch.setattr(zonal, "_CELLS", cells)
         again, same = check(halves, layer)
@@ -147,7 +147,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from geoseg.feedback import Silent
-from geoseg.product.parcels.check import ParcelRequest, check_parcels
+from geoseg.analysis.parcels.check import ParcelRequest, check_parcels
 folder, layer = map(Path, sys.argv[1:])
 found = check_parcels(
     ParcelRequest(folder / "m_class.tif", folder / "m_confidence.tif", layer, declared="crop"),

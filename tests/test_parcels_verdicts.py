@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from parcel_map import box, check, write_layer
 
+from geoseg.analysis.parcels.verdicts import Limits
 from geoseg.errors import ParcelError
-from geoseg.product.parcels.verdicts import Limits
 
 
 def test_verdicts(halves: Path, tmp_path: Path) -> None:

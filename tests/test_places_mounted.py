@@ -12,10 +12,10 @@ from service_season import service_file
 from test_republish import AREA, SEASON, Served
 
 from geoseg.errors import OutputError
-from geoseg.operations.run import Run
-from geoseg.operations.service.duty import Assignment, Failure, tell
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order
+from geoseg.pipeline.run import Run
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.order_run import Assignment, Failure, tell
+from geoseg.service.orders import Order
 
 
 @contextmanager

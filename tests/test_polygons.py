@@ -20,7 +20,7 @@ from rasterio.features import shapes
 from geoseg.errors import RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.product.areas import area_table
 from geoseg.product.vectors import polygons, strips

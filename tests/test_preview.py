@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import Raster
 
+from geoseg.diagnose import preview
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.imagery import flags
-from geoseg.operations import preview
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoseg.errors import GridMismatchError, RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid, Window
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.product.areas import area_table, pixel_area
 from geoseg.product.quicklook import write_quicklook

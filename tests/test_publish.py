@@ -25,11 +25,11 @@ from published_reader import getter, read_all, s3_client
 from geoseg.config.service import PublishConfig
 from geoseg.errors import ConfigError, OutputError
 from geoseg.feedback import Silent
-from geoseg.io.objects import open_store
-from geoseg.operations.run import Run
-from geoseg.operations.service.publish import publish_map, read_shelf
-from geoseg.operations.service.versions import last_published
-from geoseg.product.shelf import Placement
+from geoseg.io.store.objects import open_store
+from geoseg.pipeline.run import Run
+from geoseg.service.publish import publish_map, read_shelf
+from geoseg.service.published_collection import Placement
+from geoseg.service.versions import last_published
 
 AREA, SEASON = "valley", "2025"
 Geoseg = Callable[..., tuple[int, str, str]]

@@ -15,7 +15,7 @@ from rasterio import CRS
 
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.product.raster import mosaic
 from geoseg.product.vectors.polygons import vectorize

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from geoseg.errors import ModelError
 from geoseg.model.networks import NetworkSpec, build
-from geoseg.model.reach import REACH_LIMIT, exact_margin, margin_for, reach
+from geoseg.model.receptive_field import REACH_LIMIT, exact_margin, margin_for, reach
 
 CHANNELS = 4
 

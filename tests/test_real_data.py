@@ -10,7 +10,8 @@ import pytest
 from conftest import ROOT, run_geoseg
 
 from geoseg.imagery.scenes import select
-from geoseg.io import configs, rasters
+from geoseg.io import configs
+from geoseg.io.raster import rasters
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(900)]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_geoseg
 
-from geoseg.io import plain_yaml, rasters
+from geoseg.io import plain_yaml
+from geoseg.io.raster import rasters
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(1800)]
 

@@ -11,11 +11,11 @@ from service_season import service_file
 from test_republish import AREA, Served
 
 from geoseg.errors import GateError
-from geoseg.operations.publishing import describe_products
-from geoseg.operations.reporting import write_reports
-from geoseg.operations.run import Run
-from geoseg.operations.service.duty import Assignment, Failure, judge, publish, tell
-from geoseg.operations.service.ledger import Ledger
+from geoseg.pipeline.describe import describe_products
+from geoseg.pipeline.report import write_reports
+from geoseg.pipeline.run import Run
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.order_run import Assignment, Failure, judge, publish, tell
 
 
 def finish(served: Served, number: int, run_id: str) -> Run:

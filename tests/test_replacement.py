@@ -10,8 +10,8 @@ from pathlib import Path
 import dask
 import pytest
 
-from geoseg.engine import replacement
-from geoseg.engine.cluster import ABSENT_SECONDS, QUEUE_SECONDS, ClusterSettings, connect
+from geoseg.engine.executors import replacement
+from geoseg.engine.executors.cluster import ABSENT_SECONDS, QUEUE_SECONDS, ClusterSettings, connect
 
 PROGRAMS = {
     "sbatch": '#!/bin/sh\ncp "$1" "$0.job"\nsetsid sh "$0.job" > /dev/null 2>&1 &\necho "job $!"\n',

@@ -13,7 +13,7 @@ from chromium import PROGRAM, Tab, browser
 from report_content import content
 
 from geoseg.grid import Grid
-from geoseg.io import geotiffs
+from geoseg.io.raster import geotiffs
 from geoseg.legend import PALETTE, Legend, LegendClass
 from geoseg.product.pictures import MapPictures, map_pictures
 from geoseg.product.report.write import to_plain, write_report

@@ -17,12 +17,12 @@ from PIL import Image
 from geoseg.grid import Grid
 from geoseg.imagery.clear import clear_shares
 from geoseg.imagery.scenes import Asset, Mask, Scene
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA, Legend, LegendClass
-from geoseg.product import certainty as certainties
+from geoseg.product import confidence_stats as certainties
 from geoseg.product.areas import pixel_area
 from geoseg.product.bars import histogram, timeline
-from geoseg.product.certainty import LOW, Certainty, certainty
+from geoseg.product.confidence_stats import LOW, Certainty, certainty
 from geoseg.product.map_frame import MapFrame
 from geoseg.product.pictures import RAMP, map_pictures
 

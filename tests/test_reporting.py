@@ -10,8 +10,8 @@ import pytest
 from engine_season import DATES, HEIGHT, WIDTH
 from made_run import make_run
 
-from geoseg.io import rasters
-from geoseg.operations.run import Run
+from geoseg.io.raster import rasters
+from geoseg.pipeline.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,15 @@ from service_season import load, service_file
 from geoseg.config.service import PublishConfig, ServiceConfig
 from geoseg.errors import OrderError, OutputError, ProductError
 from geoseg.feedback import Silent
-from geoseg.io.objects import open_store
-from geoseg.operations.run import Run, RunFolder
-from geoseg.operations.service.duty import Assignment, judge, publish
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.publish import publish_map, read_shelf
-from geoseg.operations.service.release import next_place
-from geoseg.operations.service.republish import republish
-from geoseg.operations.service.versions import survey
-from geoseg.product.shelf import Placement
+from geoseg.io.store.objects import open_store
+from geoseg.pipeline.run import Run, RunFolder
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.order_run import Assignment, judge, publish
+from geoseg.service.publish import publish_map, read_shelf
+from geoseg.service.published_collection import Placement
+from geoseg.service.release import next_place
+from geoseg.service.republish import republish
+from geoseg.service.versions import survey
 
 Geoseg = Callable[..., tuple[int, str, str]]
 

@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.engine import crew
+from geoseg.engine.executors import executor
 from geoseg.engine.routes import Routes
 from geoseg.tiling import Block, Lattice, Plan
 
@@ -68,13 +68,13 @@ def test_a_worker_that_comes_later_gets_its_share() -> None:
     with (
         LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
         Client(cluster) as client,
-        crew.on(client, {}) as workers,
+        executor.on(client, {}) as workers,
     ):
         work = lambda: (time.sleep(0.2), os.getpid())[1]  # noqa: E731 - sent by value
         sent = {workers.submit(work) for _ in range(4)}
         cluster.scale(2)
         client.wait_for_workers(2, timeout=60)
-        time.sleep(crew.LOOK_SECONDS)
+        time.sleep(executor.LOOK_SECONDS)
         seen = []
         while len(seen) < 60:
             done, sent = wait(sent, return_when=FIRST_COMPLETED)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from prefect.exceptions import FailedRun
 
-from flows.feedback import tidy_prefect
-from flows.steps import mistake
 from geoseg.errors import GateError, OutputError
+from geoseg.flows.feedback import tidy_prefect
+from geoseg.flows.steps import mistake
 
 Said = Callable[[str, Exception | None], str]
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from engine_season import BANDS, make_bundle, make_imagery
 
-from geoseg.engine import seam
+from geoseg.engine import tiling_error
 from geoseg.engine.stitch import stitch
 from geoseg.grid import Window
 from geoseg.imagery.cube import Cube
 from geoseg.imagery.features import to_features
 from geoseg.imagery.scenes import select
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 from geoseg.model.bundle import load
 
 SIDE, CORE, MARGIN = 128, 64, 16
@@ -50,17 +50,17 @@ def test_the_seam_error_is_what_the_patches_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     imagery, bundle = make_imagery(tmp_path / "season"), make_bundle(tmp_path / "model")
-    monkeypatch.setattr(seam, "SIDE", SIDE)
-    monkeypatch.setattr(seam, "CORE", CORE)
+    monkeypatch.setattr(tiling_error, "SIDE", SIDE)
+    monkeypatch.setattr(tiling_error, "CORE", CORE)
     teams: set[int] = set()
 
     def witnessed(*arguments: object) -> torch.Tensor:
         teams.add(torch.get_num_threads())
         return stitch(*arguments)
 
-    monkeypatch.setattr(seam, "stitch", witnessed)
+    monkeypatch.setattr(tiling_error, "stitch", witnessed)
     torch.set_num_threads(3)
-    found = seam.measure_seam(bundle, select(imagery), MARGIN)
+    found = tiling_error.measure_seam(bundle, select(imagery), MARGIN)
     pixels, differs = _counted(tmp_path / "season", bundle)
     assert found is not None
     assert found.pixels == pixels

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geoseg.io import files, geotiffs
+from geoseg.io import files
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA
-from geoseg.operations.quality import completeness, map_quality
-from geoseg.operations.run import Run
+from geoseg.pipeline.quality import completeness, map_quality
+from geoseg.pipeline.run import Run
 from geoseg.product.seams import SeamScore, seam_score
 
 

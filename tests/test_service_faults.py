@@ -29,7 +29,7 @@ from service_stack import Receiver, RunningService, receiver, start_service
 from stack_process import StackProcess, artifacts, running_stack, wait_for
 
 from geoseg.io import plain_yaml
-from geoseg.operations.service.orders import Order
+from geoseg.service.orders import Order
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -215,7 +215,7 @@ def test_the_clock_jumps(service: RunningService) -> None:
     order = service.wait_for_blocks("clock", 4)
     for jump in ("+2h", "-2h"):
         done = subprocess.run(
-            ["faketime", "-f", jump, "python", "-m", "flows.watch_imagery", "--service",
+            ["faketime", "-f", jump, "python", "-m", "geoseg.flows.watch_imagery", "--service",
              str(service.file)],
             env={**service.stack.env, "DONT_FAKE_MONOTONIC": "1",
                  "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},

@@ -21,7 +21,7 @@ from service_stack import RunningService, start_service
 from stack_process import StackProcess, running_stack, wait_for
 from test_service_faults import BUCKET, SECRETS, _bucket_server, _small_disk
 
-from geoseg.operations.service.orders import Order
+from geoseg.service.orders import Order
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from geoseg.config import RunConfig
-from geoseg.engine import tls as certificates
-from geoseg.engine.cluster import ClusterSettings
-from geoseg.engine.named import check_options, find_class
+from geoseg.engine.executors import tls as certificates
+from geoseg.engine.executors.cluster import ClusterSettings
+from geoseg.engine.executors.cluster_class import check_options, find_class
 from geoseg.io import configs
 from geoseg.io.certificates import make_certificates
 

@@ -33,8 +33,8 @@ BLOCKS = 90
 PREDICT = """
 import sys
 from pathlib import Path
-from geoseg.operations import mapping, selection
-from geoseg.operations.run import Run
+from geoseg.pipeline import mapping, selection
+from geoseg.pipeline.run import Run
 run = Run.open(Path(sys.argv[1]), Path(sys.argv[2]))
 selection.select_scenes(run)
 mapping.predict_blocks(run)
@@ -93,7 +93,7 @@ def config(folder: Path, name: str, class_: str | None = "", workers: int = 2, *
 
 def geoseg(folder: Path, *command: str, **env: str) -> subprocess.Popen[bytes]:
     """The command line in that folder, begun."""
-    return python(folder, "-m", "geoseg.cli", *command, **env)
+    return python(folder, "-m", "geoseg.cli.app", *command, **env)
 
 
 def predict(folder: Path, name: str, **env: str) -> subprocess.Popen[bytes]:

@@ -24,8 +24,9 @@ from service_areas import drop, make_ground
 from service_stack import RunningService, start_service
 from stack_process import StackProcess, running_stack
 
-from geoseg.io import configs, rasters
-from geoseg.operations.service.ledger import Ledger
+from geoseg.io import configs
+from geoseg.io.raster import rasters
+from geoseg.service.ledger.ledger import Ledger
 
 AREAS = int(os.environ.get("GEOSEG_SOAK", "12"))
 OUT = os.environ.get("GEOSEG_SOAK_OUT", "")

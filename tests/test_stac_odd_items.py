@@ -18,8 +18,9 @@ from geoseg.config.service import SeasonConfig, StacConfig
 from geoseg.errors import ConfigError, RemoteError
 from geoseg.imagery.catalogs import stac
 from geoseg.imagery.catalogs.found import Found
-from geoseg.io import configs, web
-from geoseg.operations.service.ledger import Ledger
+from geoseg.io import configs
+from geoseg.io.access import web
+from geoseg.service.ledger.ledger import Ledger
 
 SEASON = SeasonConfig.model_validate({"start": "2025-04-01", "end": "2025-05-31"})
 SLOTS = SEASON.windows()

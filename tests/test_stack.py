@@ -33,10 +33,10 @@ from stack_process import (
     wait_for,
 )
 
-from flows.automations import NEVER_BEGUN
-from flows.register import POOL
 from geoseg.config import TlsConfig
-from geoseg.engine.tls import security
+from geoseg.engine.executors.tls import security
+from geoseg.flows.automations import NEVER_BEGUN
+from geoseg.flows.register import POOL
 from geoseg.io.certificates import make_certificates
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
@@ -89,7 +89,7 @@ def _project(folder: Path) -> Path:
 
 
 def _register(stack: StackProcess, **environment: str) -> str:
-    done = stack.run("python", "-m", "flows.register", **environment)
+    done = stack.run("python", "-m", "geoseg.flows.register", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -321,9 +321,9 @@ def test_the_page_asks_nobody_else(stack: StackProcess) -> None:
 def test_a_run_that_never_began_is_given_up(stack: StackProcess) -> None:
     """Its worker died while it started the run: no heartbeat was there yet."""
     patience = (
-        "import datetime, flows.automations as a; "
+        "import datetime, geoseg.flows.automations as a; "
         "a.NEVER_BEGUN = datetime.timedelta(seconds={}); "
-        "import flows.register as r; r.register()"
+        "import geoseg.flows.register as r; r.register()"
     )
     assert stack.run("python", "-c", patience.format(15)).returncode == 0
     flow = stack.api("flows/filter", {"flows": {"name": {"any_": ["sleeper"]}}})[0]["id"]
@@ -500,14 +500,18 @@ def test_serve(tmp_path: Path) -> None:
     port = str(free_port())
     env = {**clean_environment(), "PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": ""}
     refused = subprocess.run(
-        [sys.executable, "-m", "flows.serve"], env=env, cwd=ROOT, capture_output=True, check=False
+        [sys.executable, "-m", "geoseg.flows.serve"],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
     )
     assert refused.returncode == 2
     env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     server = _begin(env, "prefect", "server", "start", "--port", port)
     try:
         wait_for(lambda: _answers(f"{env['PREFECT_API_URL']}/ready"), 90)
-        served = _begin(env, "flows.serve")
+        served = _begin(env, "geoseg.flows.serve")
         name = f"{env['PREFECT_API_URL']}/deployments/name/train-model/model"
         wait_for(lambda: _answers(name), 60)
         run = (
@@ -524,7 +528,9 @@ def test_serve(tmp_path: Path) -> None:
             timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 1
-        assert "no such config file" in (tmp_path / "flows.serve.log").read_text() + done.stdout
+        assert (
+            "no such config file" in (tmp_path / "geoseg.flows.serve.log").read_text() + done.stdout
+        )
         served.send_signal(signal.SIGINT)
         assert served.wait(30) is not None
     finally:

@@ -20,12 +20,12 @@ from conftest import ROOT
 from postgres import free_port
 from stack_process import StackProcess, clean_environment, wait_for
 
-from flows.stack import boot, leftovers, lifecycle
-from flows.stack.inherited import inherited
-from flows.stack.settings import StackError, StackFolder, settle
-from flows.stack.supervisor import Supervisor
-from flows.stack.unit import unit
 from geoseg.errors import ConfigError
+from geoseg.stack import boot, lifecycle, orphans
+from geoseg.stack.inherited import inherited
+from geoseg.stack.settings import StackError, StackFolder, settle
+from geoseg.stack.supervisor import Supervisor
+from geoseg.stack.unit import unit
 
 SECRET = "SeCrEt-3e9a"
 USER_SYSTEMD = """
@@ -145,7 +145,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackProcess]:
         yield made
     finally:
         made.control("down", check=False)
-        leftovers.stop(made.members())
+        orphans.stop(made.members())
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _running(stack: StackProcess, **more: str) -> Iterator[subprocess.Popen[str]
     """``run`` in a process of its own, healthy."""
     with (stack.root / "run.log").open("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.stack", "run"], cwd=stack.project, text=True,
+            [sys.executable, "-m", "geoseg.stack", "run"], cwd=stack.project, text=True,
             env={**clean_environment(), "GEOSEG_STATE": str(stack.root), **stack.own, **more},
             stdout=log, stderr=log,
         )  # fmt: skip
@@ -203,7 +203,7 @@ def test_in_the_foreground(stack: StackProcess) -> None:
 def test_told_to_stop_while_it_starts(stack: StackProcess) -> None:
     with (stack.root / "run.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.stack", "run"], cwd=stack.project,
+            [sys.executable, "-m", "geoseg.stack", "run"], cwd=stack.project,
             env={**clean_environment(), "GEOSEG_STATE": str(stack.root), **stack.own},
             stdout=log, stderr=log,
         )  # fmt: skip

@@ -15,8 +15,10 @@ import pytest
 from conftest import ROOT
 from supervisor.options import ServerOptions
 
-from flows.project import deployments
-from flows.stack.services import (
+from geoseg.errors import ConfigError
+from geoseg.flows.project import deployments
+from geoseg.io.certificates import make_certificates
+from geoseg.stack.services import (
     LOOKER,
     RUNNER,
     RUNNERS,
@@ -24,7 +26,7 @@ from flows.stack.services import (
     environment_of,
     services,
 )
-from flows.stack.settings import (
+from geoseg.stack.settings import (
     StackError,
     StackFolder,
     StackSettings,
@@ -33,9 +35,7 @@ from flows.stack.settings import (
     server_database,
     settle,
 )
-from flows.stack.supervisor import configuration
-from geoseg.errors import ConfigError
-from geoseg.io.certificates import make_certificates
+from geoseg.stack.supervisor import configuration
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_supervisord_reads_its_configuration(folder: StackFolder) -> None:
     programs = {group.name: group.process_configs[0] for group in options.process_group_configs}
     assert list(programs) == sorted(each.name for each in all_of_it)
     for name, program in programs.items():
-        words = [sys.executable, "-m", "flows.stack.launch", str(folder.root), name]
+        words = [sys.executable, "-m", "geoseg.stack.launch", str(folder.root), name]
         assert shlex.split(program.command) == words
         assert program.stopasgroup
         assert program.killasgroup
@@ -201,7 +201,7 @@ def test_the_environment_file_is_what_a_client_needs(folder: StackFolder) -> Non
     assert found["PREFECT_API_AUTH_STRING"] == f"geoseg:{settings.password}"
 
 
-@pytest.mark.parametrize("module", ["flows.stack", "flows.register", "flows.serve"])
+@pytest.mark.parametrize("module", ["geoseg.stack", "geoseg.flows.register", "geoseg.flows.serve"])
 def test_help_has_an_example(module: str) -> None:
     command = [sys.executable, "-m", module, "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)

@@ -20,15 +20,16 @@ from conftest import ROOT
 from engine_season import make_bundle, make_imagery, plan, predict_here
 from prometheus_client.parser import text_string_to_metric_families
 
+from geoseg.diagnose import status_text
+from geoseg.diagnose.metrics import parse_address, serve
+from geoseg.diagnose.status import find, read_status
 from geoseg.engine.block import part_path
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
 from geoseg.io import files, plain_yaml
-from geoseg.operations import progress_file, status_text
-from geoseg.operations.metrics import parse_address, serve
-from geoseg.operations.progress_file import progress_path
-from geoseg.operations.status import find, read_status
-from geoseg.operations.watched import Watched
+from geoseg.pipeline import progress_file
+from geoseg.pipeline.progress_file import progress_path
+from geoseg.pipeline.watched import Watched
 
 Geoseg = Callable[..., tuple[int, str, str]]
 
@@ -107,8 +108,8 @@ RUNNING = """
 import sys, time
 from pathlib import Path
 from geoseg.feedback import Silent
-from geoseg.operations import progress_file
-from geoseg.operations.watched import Watched
+from geoseg.pipeline import progress_file
+from geoseg.pipeline.watched import Watched
 work = Path(sys.argv[1]) / "work"
 work.mkdir(parents=True)
 file = progress_file.of(work, "valley")
@@ -241,7 +242,7 @@ def test_metrics(config: Path, geoseg: Geoseg, tmp_path: Path) -> None:
 
 
 def test_metrics_by_command(tmp_path: Path, geoseg: Geoseg) -> None:
-    command = [sys.executable, "-m", "geoseg.cli", "metrics", str(tmp_path), "--listen"]
+    command = [sys.executable, "-m", "geoseg.cli.app", "metrics", str(tmp_path), "--listen"]
     process = subprocess.Popen(
         [*command, "127.0.0.1:0"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )

@@ -21,8 +21,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
 from geoseg.grid import Window
-from geoseg.io import rasters
 from geoseg.io.files import sha256
+from geoseg.io.raster import rasters
 from geoseg.legend import NODATA
 from geoseg.synthetic import LEGEND, SceneSpec, SyntheticScene, noise, phenology, scene, write_scene
 from geoseg.synthetic.geometry import area

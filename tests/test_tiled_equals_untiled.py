@@ -17,7 +17,7 @@ from torch import Tensor
 
 from geoseg.config import ClassEntry
 from geoseg.engine.ensemble import Ensemble
-from geoseg.engine.feed import RawPatch, upload
+from geoseg.engine.inputs import RawPatch, upload
 from geoseg.engine.stitch import stitch
 from geoseg.grid import Window
 from geoseg.imagery.cube import Cube

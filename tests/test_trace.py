@@ -18,21 +18,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.config import ClassEntry
-from geoseg.engine import workplace
+from geoseg.diagnose.trace import Point, trace
+from geoseg.diagnose.trace_text import lines
+from geoseg.engine import worker_context
 from geoseg.engine.block import part_path, probabilities
 from geoseg.engine.job import Job, open_job
 from geoseg.engine.probe import block_at, patches_at, predict_pixel
 from geoseg.errors import ChangedInputError, ConfigError, OutputError
 from geoseg.grid import Grid, Window
-from geoseg.io import files, geotiffs, plain_yaml, rasters
+from geoseg.io import files, plain_yaml
+from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA
 from geoseg.model.bundle import ModelCard, save
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.normalization import Normalization
-from geoseg.operations import mapping, steps
-from geoseg.operations.run import Run
-from geoseg.operations.trace import Point, trace
-from geoseg.operations.trace_text import lines
+from geoseg.pipeline import predict, train
+from geoseg.pipeline.run import Run
 
 Command = Callable[..., tuple[int, str, str]]
 Traced = dict[str, Any]
@@ -142,9 +143,9 @@ def finish(config: dict[str, Any], folder: Path) -> Mapped:
     path = folder / "x.yaml"
     path.write_text(plain_yaml.dump(config))
     run = Run.open(path, folder / "out")
-    mapping.predict_blocks(run, workers=0)
-    mapping.finish_map(run)
-    steps.vectorize_map(run)
+    predict.predict_blocks(run, workers=0)
+    predict.finish_map(run)
+    train.vectorize_map(run)
     return Mapped(path, run.folder.root)
 
 
@@ -181,7 +182,7 @@ def mapped(area: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapped:
 @pytest.fixture
 def copied(mapped: Mapped, tmp_path: Path) -> Iterator[Mapped]:
     yield mapped.copy(tmp_path / "copy")
-    workplace.close()
+    worker_context.close()
 
 
 def agreements(found: Traced) -> dict[str, bool | None]:
@@ -204,7 +205,7 @@ def test_any_pixel_is_as_in_its_block(variant: Mapped, row: int, col: int) -> No
 def test_probabilities_are_those_of_the_block_bit_for_bit(
     variant: Mapped, where: tuple[int, int]
 ) -> None:
-    bench = workplace.workplace(variant.job_file, 1)
+    bench = worker_context.workplace(variant.job_file, 1)
     plan = bench.job.plan
     block = plan.block_at(*(min(n, most - 1) for n, most in zip(where, plan.shape, strict=True)))
     cube = bench.read(block.extent)
@@ -461,7 +462,7 @@ def test_other_imagery_by_now(area: Path, tmp_path: Path) -> None:
     own = finish(config, tmp_path)
     (tmp_path / "images" / f"{DATES[1]}.tif").touch()
     open_job.cache_clear()
-    workplace.close()
+    worker_context.close()
     with pytest.raises(ChangedInputError, match=r"not what it was .*2025-06-01\.tif changed"):
         own.pixel(CLEAR)
 

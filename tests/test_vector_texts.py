@@ -16,15 +16,15 @@ import pyarrow.parquet
 import pytest
 from parcel_map import CRS, box, check, request, write_layer, write_map
 
+from geoseg.analysis.parcels.check import check_parcels
 from geoseg.config import LabelsConfig
 from geoseg.errors import LabelError, ParcelError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
 from geoseg.imagery.labels import open_labels
-from geoseg.io import rasters
-from geoseg.io.points import read_points
+from geoseg.io.raster import rasters
+from geoseg.io.vector.points import read_points
 from geoseg.legend import Legend, LegendClass
-from geoseg.product.parcels.check import check_parcels
 
 LOCAL = 'LOCAL_CS["a drawing",UNIT["metre",1]]'
 

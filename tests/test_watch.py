@@ -18,10 +18,11 @@ from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
 from geoseg.imagery.scenes import select
 from geoseg.io import configs, locks, plain_yaml
-from geoseg.operations.service import fetch, transitions, watch
-from geoseg.operations.service.dispatch import Kind
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order
+from geoseg.service import fetch, poll
+from geoseg.service.dispatch import Kind
+from geoseg.service.ledger import transitions
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.orders import Order
 
 
 @pytest.fixture
@@ -211,14 +212,14 @@ def test_a_bug_in_one_area_stops_no_other(
     for area in ("one", "two"):
         for day in (APRIL, MAY):
             drop(service, day, area=area)
-    choose = watch.choose
+    choose = poll.choose
 
     def faulty(found: Any, slots: Any, ready: Any) -> Any:
         if "/drop/one/" in found[0].files[0].href:
             raise ZeroDivisionError("\ud800 divided by zero")
         return choose(found, slots, ready)
 
-    monkeypatch.setattr(watch, "choose", faulty)
+    monkeypatch.setattr(poll, "choose", faulty)
     record = look(service, runs)
     assert [order.area for order in orders(service)] == ["two"]
     told = "a fault of geoseg: ZeroDivisionError: \\ud800 divided by zero"
@@ -234,7 +235,7 @@ def test_an_area_whose_source_hangs_holds_up_no_other(
     service = service_file(tmp_path, {"one": {}, "two": {}})
     for day in (APRIL, MAY):
         drop(service, day, area="two")
-    searched = watch.folder.look
+    searched = poll.folder.look
 
     def slow(wanted: Any, known: Any) -> Any:
         if wanted.drop.folder.name == "one":
@@ -242,7 +243,7 @@ def test_an_area_whose_source_hangs_holds_up_no_other(
                 time.sleep(0.01)
         return searched(wanted, known)
 
-    monkeypatch.setattr(watch.folder, "look", slow)
+    monkeypatch.setattr(poll.folder, "look", slow)
     record = look(service, runs)
     assert record["claimed"] == 1
     assert list(record["waiting"]) == ["one", "two"], "in the order of the service file"

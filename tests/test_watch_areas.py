@@ -15,7 +15,7 @@ from prefect_server import prefect_server, watcher
 from service_season import APRIL, MAY, band, image, load, service_file
 from stac_api import StacApi, stac_api
 
-from geoseg.operations.service.ledger import Ledger
+from geoseg.service.ledger.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(900)]
 

@@ -18,9 +18,9 @@ from service_season import APRIL, MAY, Runs, image, load, service_file
 from benchmarks.watching import make
 from geoseg.feedback import Silent
 from geoseg.io import configs
-from geoseg.operations.service.ledger import Ledger
-from geoseg.operations.service.orders import Order
-from geoseg.operations.service.watch import poll
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.orders import Order
+from geoseg.service.poll import poll
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -18,9 +18,10 @@ from certificate_authority import Authority
 from geoseg.config import TlsConfig
 from geoseg.errors import ConfigError, ConfinedError, OutputError, RemoteError
 from geoseg.feedback import Console
-from geoseg.io import checksums, web
-from geoseg.io.hosts import HOSTS, Hosts, without_query
-from geoseg.io.web import Wanted, fetch
+from geoseg.io.access import web
+from geoseg.io.access.hosts import HOSTS, Hosts, without_query
+from geoseg.io.access.web import Wanted, fetch
+from geoseg.io.store import checksums
 
 BODY = bytes(range(256)) * 20_000
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from engine_season import make_bundle, make_imagery, plan, predict_here, whole_map
 
-from geoseg.engine import workplace as workplaces
+from geoseg.engine import worker_context as workplaces
 from geoseg.engine.block import predict_block
 from geoseg.engine.job import Job
-from geoseg.engine.workplace import KEPT, workplace
+from geoseg.engine.worker_context import KEPT, workplace
 from geoseg.model.predictor import load_predictor
 
 

@@ -15,9 +15,9 @@ from torch import nn
 from geoseg.config import TrainConfig
 from geoseg.feedback import Silent
 from geoseg.grid import Window
+from geoseg.learning.accelerator import Machine
 from geoseg.learning.batches import Loader
 from geoseg.learning.fitting import Fit
-from geoseg.learning.machine import Machine
 from geoseg.learning.samples import Samples
 from geoseg.legend import UNKNOWN, Legend, LegendClass
 from geoseg.normalization import Normalization

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.engine.clock import PREDICT, READ, WAIT, WRITE, Clock
-from geoseg.engine.feed import upload
+from geoseg.engine.inputs import upload
 from geoseg.engine.job import Job
 from geoseg.engine.stitch import decide, stitch
-from geoseg.engine.workplace import Workplace, workplace
+from geoseg.engine.worker_context import Workplace, workplace
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import Cube
-from geoseg.io import files, geotiffs
+from geoseg.io import files
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA
 from geoseg.tiling import Block, Patch
 

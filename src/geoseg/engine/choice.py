@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 
 from geoseg.config import ImageryConfig
-from geoseg.engine import machine
+from geoseg.engine import accelerator
 from geoseg.engine.ensemble import Ensemble, EnsembleSpec
-from geoseg.engine.feed import upload
+from geoseg.engine.inputs import upload
 from geoseg.errors import GeosegError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import Cube, read_cube
@@ -53,7 +53,7 @@ def choose(wish: Wish) -> Choice | GeosegError:
     ``auto`` takes bf16 where the device computes it natively and, on patches of the run's own
     imagery, it gives at least ``wish.agreement`` of the pixels the class that fp32 gives them.
     """
-    device, free = machine.device(), machine.device_memory()
+    device, free = accelerator.device(), accelerator.device_memory()
     if wish.precision != "auto":
         return Choice(wish.precision, device, device_memory=free)
     if native(torch.device(device)) == "fp32":

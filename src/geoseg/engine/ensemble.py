@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from geoseg.engine.feed import RawPatch, to_input
+from geoseg.engine.inputs import RawPatch, to_input
 from geoseg.errors import ModelError
 from geoseg.legend import Legend
 from geoseg.model.bundle import ModelCard, load_card

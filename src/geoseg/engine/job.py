@@ -14,7 +14,8 @@ from geoseg.config.products import Layer, band_count, band_slices
 from geoseg.engine.ensemble import EnsembleSpec
 from geoseg.errors import ChangedInputError, OutputError, ProductError
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import confine, files, versions
+from geoseg.io import files
+from geoseg.io.access import confine, versions
 from geoseg.model.context import Precision
 from geoseg.tiling import Lattice, Plan
 
@@ -57,7 +58,7 @@ class Job(BaseModel):
     cache: int
     """Bytes of decoded tiles that a process keeps."""
     roots: tuple[str, ...] = ()
-    """The folders it was planned to keep to (``io.confine``), for workers that know of none."""
+    """The folders it was planned to keep to (``io.access.confine``), for workers that know of none."""
     folder: Path
     """Where blocks and receipts go; its name ends with the fingerprint."""
     fingerprint: str

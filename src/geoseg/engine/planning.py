@@ -9,14 +9,14 @@ from geoseg.config import ImageryConfig, PredictConfig, RunConfig
 from geoseg.config.products import Layer
 from geoseg.engine import sizing
 from geoseg.engine.choice import Choice, Wish, choose
-from geoseg.engine.crew import Crew
 from geoseg.engine.ensemble import load_cards
+from geoseg.engine.executors.executor import Crew
 from geoseg.engine.job import Job, Pixels, files_of, save_job
 from geoseg.engine.sizing import Imagery, Load, Size
-from geoseg.engine.workplace import lanes_on
+from geoseg.engine.worker_context import lanes_on
 from geoseg.errors import GeosegError
 from geoseg.imagery.scenes import Scene
-from geoseg.io import confine, versions
+from geoseg.io.access import confine, versions
 from geoseg.model.bundle import ModelCard, identify
 from geoseg.model.context import DEFAULT_MARGIN, PRECISIONS, Precision
 from geoseg.model.footprint import Footprint

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from geoseg.engine.attempt import Answer, Done, attempt_block, output_of
 from geoseg.engine.block import read_receipt
-from geoseg.engine.crew import Crew
+from geoseg.engine.executors.executor import Crew
 from geoseg.engine.job import Job
 from geoseg.engine.routes import Routes
 from geoseg.engine.tally import Tally

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.engine.block import probabilities
-from geoseg.engine.feed import to_input, upload
+from geoseg.engine.inputs import to_input, upload
 from geoseg.engine.job import Job
 from geoseg.engine.stitch import decide
-from geoseg.engine.workplace import workplace
+from geoseg.engine.worker_context import workplace
 from geoseg.grid import Window
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.scenes import Asset, Mask, Scene
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 from geoseg.legend import NODATA
 from geoseg.model.bundle import ModelCard
 from geoseg.tiling import Block, Lattice, Patch

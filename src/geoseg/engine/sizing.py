@@ -10,7 +10,7 @@ import numpy as np
 
 from geoseg.errors import MemoryLimitError
 from geoseg.imagery.scenes import Scene
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 from geoseg.model.footprint import Footprint
 from geoseg.tiling import STRIP, Lattice
 

@@ -11,7 +11,7 @@ import numpy as np
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.scenes import Scene
-from geoseg.io.open_rasters import OpenRasters
+from geoseg.io.raster.open_rasters import OpenRasters
 
 SIDE = 256
 """Of a window in pixels: most files' tiles are a multiple of it, so a tile is decoded once."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.imagery.scenes import Scene
-from geoseg.io import rasters
-from geoseg.io.open_rasters import Read
+from geoseg.io.raster import rasters
+from geoseg.io.raster.open_rasters import Read
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from pyproj import CRS
 from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
 from geoseg.imagery.flags import Codes, flagged, named
-from geoseg.io import rasters
-from geoseg.io.nodata import drop
-from geoseg.io.rasters import RasterInfo
+from geoseg.io.raster import rasters
+from geoseg.io.raster.nodata import drop
+from geoseg.io.raster.rasters import RasterInfo
 
 STRIP = 256
 """Rows read at once, fewer where they would fill more than ``ROOM``."""

@@ -18,9 +18,10 @@ from geoseg.config import LabelsConfig
 from geoseg.errors import LabelError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.left_out import LeftOut, Sieve, left_out_lines
-from geoseg.io import rasters, vectors
-from geoseg.io.carrying import Carrier, invalid, mend, without_empty
-from geoseg.io.geometries import are_collections, areal_parts, is_areal
+from geoseg.io.raster import rasters
+from geoseg.io.vector import vectors
+from geoseg.io.vector.geometries import are_collections, areal_parts, is_areal
+from geoseg.io.vector.reprojection import Carrier, invalid, mend, without_empty
 from geoseg.legend import UNKNOWN, Legend, show, spell
 
 _RASTERS = {".tif", ".tiff", ".vrt", ".jp2", ".img"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import EmptySelectionError, SceneError
-from geoseg.io import confine
+from geoseg.io.access import confine
 
 _ANYTHING = {"*": "[^/]*", "{band}": r"(?P<band>[A-Za-z0-9]+)", "{step}": r"(?P<step>\d+)"}
 

@@ -13,7 +13,7 @@ from geoseg.config import ImageryConfig, SceneEntry
 from geoseg.errors import RasterError, SceneError
 from geoseg.grid import Grid
 from geoseg.imagery.listing import list_season
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from geoseg.config import ClassEntry, RunConfig, make_legend
 from geoseg.config.base import FilePath, Section
 from geoseg.config.service import GatesConfig, ServiceConfig
 from geoseg.errors import ConfigError
-from geoseg.io import confine, legends, plain_yaml
+from geoseg.io import legends, plain_yaml
+from geoseg.io.access import confine
 
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
 

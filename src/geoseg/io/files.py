@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OutputError
-from geoseg.io import confine
+from geoseg.io.access import confine
 
 
 @contextmanager

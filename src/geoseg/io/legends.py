@@ -15,7 +15,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from geoseg.errors import ConfigError
-from geoseg.io import confine, plain_yaml
+from geoseg.io import plain_yaml
+from geoseg.io.access import confine
 
 Entry = dict[str, Any]
 """One class: ``code``, ``name`` and, where the file has it, ``color`` (``#rrggbb``)."""

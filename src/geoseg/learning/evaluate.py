@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptySelectionError
 from geoseg.grid import Window
 from geoseg.imagery.labels import Labels
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 from geoseg.learning.metrics import Scores, count_confusion
 from geoseg.learning.split import STEP, Part, Split
 from geoseg.legend import NODATA, UNKNOWN, Legend

@@ -17,10 +17,10 @@ from torch import nn
 
 from geoseg.config import TrainConfig
 from geoseg.feedback import Progress
+from geoseg.learning.accelerator import Machine
 from geoseg.learning.batches import Batch, Loader
 from geoseg.learning.lanes import Lanes
 from geoseg.learning.losses import class_weights, known_weight, masked_cross_entropy
-from geoseg.learning.machine import Machine
 from geoseg.learning.metrics import Scores, count_confusion
 from geoseg.learning.shares import Replicas, cut
 from geoseg.learning.split import Part

@@ -19,9 +19,9 @@ from geoseg.errors import ConfigError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels
 from geoseg.imagery.scenes import Scene
+from geoseg.learning.accelerator import Machine
 from geoseg.learning.batches import Loader
 from geoseg.learning.fitting import Fit, Fitted
-from geoseg.learning.machine import Machine
 from geoseg.learning.samples import Drawn, Samples, Source, cut, draw, require_part
 from geoseg.learning.split import Part, plan_split
 from geoseg.learning.statistics import fit_normalization

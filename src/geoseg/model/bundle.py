@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg.config import ClassEntry, make_legend
 from geoseg.errors import ConfigError, ModelError
-from geoseg.io import confine, files
+from geoseg.io import files
+from geoseg.io.access import confine
 from geoseg.legend import Legend
 from geoseg.model.context import Context
 from geoseg.model.networks import NetworkSpec, build

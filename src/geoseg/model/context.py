@@ -53,7 +53,7 @@ class Context(BaseModel):
     @classmethod
     def of(cls, network: nn.Module, spec: NetworkSpec) -> Context:
         """Found by trying the network; see ``reach``."""
-        from geoseg.model.reach import exact_margin, margin_for, reach  # noqa: PLC0415
+        from geoseg.model.receptive_field import exact_margin, margin_for, reach  # noqa: PLC0415
         from geoseg.model.tracing import activation_bytes  # noqa: PLC0415
 
         found = reach(network, spec.channels, spec.stride)

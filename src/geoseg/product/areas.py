@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import RasterError
 from geoseg.grid import Grid, Window
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA, Legend
 
 SQUARE_METRES = 10_000.0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
-from geoseg.io.open_rasters import OpenRasters
+from geoseg.io.raster.open_rasters import OpenRasters
 from geoseg.legend import NODATA
 from geoseg.product.areas import check_codes, map_grid
 from geoseg.product.style import read_legend

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 from geoseg.legend import NODATA, Legend
 
 LONGEST = 2048

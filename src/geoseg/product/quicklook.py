@@ -14,8 +14,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from geoseg.grid import Grid
-from geoseg.io import rasters
 from geoseg.io.files import replacing
+from geoseg.io.raster import rasters
 from geoseg.legend import NODATA, Legend
 from geoseg.product.map_frame import MapFrame, round_length
 

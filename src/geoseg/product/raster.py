@@ -22,9 +22,11 @@ from geoseg.config.products import Layer, band_slices
 from geoseg.errors import RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
-from geoseg.io import files, geotiffs, rasters, tables
-from geoseg.io.gdal import cores, small_cache
-from geoseg.io.scratch import Scratch, scratch
+from geoseg.io import files
+from geoseg.io.raster import geotiffs, rasters
+from geoseg.io.raster.gdal import cores, small_cache
+from geoseg.io.raster.scratch import Scratch, scratch
+from geoseg.io.vector import dbase
 from geoseg.legend import NODATA, Legend
 from geoseg.product import style
 from geoseg.product.style import read_legend
@@ -164,7 +166,7 @@ def _write_side_files(legend: Legend, counts: NDArray[np.int64], paths: Sequence
     files.write_text(class_path.with_suffix(".qml"), style.raster_style(legend))
     files.write_text(class_path.with_suffix(".sld"), style.raster_sld(legend))
     files.write_text(_side_file(class_path), style.side_file(legend, table))
-    tables.write_dbf(class_path.with_name(class_path.name + ".vat.dbf"), table)
+    dbase.write_dbf(class_path.with_name(class_path.name + ".vat.dbf"), table)
     # GDAL and QGIS keep statistics there: those of an earlier map would stretch this one wrongly.
     for path in others:
         _side_file(path).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA
 
 

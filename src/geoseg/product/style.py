@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from geoseg.errors import ConfigError, RasterError
-from geoseg.io import rasters
+from geoseg.io.raster import rasters
 from geoseg.legend import Legend, LegendClass, spell
 
 LEGEND_TAG = "GEOSEG_LEGEND"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from geoseg.io import polygons
+from geoseg.io.vector import polygons
 from geoseg.synthetic.geometry import HalfPlane, Polygon, area, clip
 from geoseg.synthetic.parcels import Field, farm_fields, farms
 from geoseg.synthetic.phenology import LEGEND

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from geoseg.feedback import Progress, Step
 from geoseg.grid import Window
-from geoseg.io import geotiffs
+from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA
 from geoseg.synthetic.labels import write_labels
 from geoseg.synthetic.phenology import BANDS, LEGEND

@@ -34,7 +34,8 @@ from geoseg.imagery.catalogs.found import (
 from geoseg.imagery.clear import clear_shares
 from geoseg.imagery.patterns import Groups, Match, fitting, placeholders, to_match
 from geoseg.imagery.scenes import Scene, select
-from geoseg.io import files, versions
+from geoseg.io import files
+from geoseg.io.access import versions
 
 UNDER_WAY = re.compile(r"(\.(part|partial|filepart|crdownload|tmp|temp|upload|swp)|~)$", re.I)
 """Names that programs give to what they have not finished."""

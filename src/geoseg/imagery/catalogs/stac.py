@@ -12,8 +12,8 @@ from geoseg.errors import ConfigError, RemoteError
 from geoseg.imagery.catalogs import stac_items
 from geoseg.imagery.catalogs.found import MASK, Found
 from geoseg.io import files
-from geoseg.io.hosts import Hosts
-from geoseg.io.web import Confined
+from geoseg.io.access.hosts import Hosts
+from geoseg.io.access.web import Confined
 
 MOST = 20_000
 """Items that are looked at for one area and season."""

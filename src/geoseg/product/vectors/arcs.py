@@ -13,9 +13,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.product.vectors.guard import Floats, Triangles, Vertices, holds
+from geoseg.product.vectors.half_edges import Ints
 from geoseg.product.vectors.rings import Rings
-from geoseg.product.vectors.wedges import Ints
+from geoseg.product.vectors.vertex_index import Floats, Triangles, Vertices, holds
 
 
 @dataclass(frozen=True)

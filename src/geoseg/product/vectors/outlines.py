@@ -10,8 +10,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
+from geoseg.product.vectors.half_edges import Wedges, Whole
 from geoseg.product.vectors.rings import Ints, Rings
-from geoseg.product.vectors.wedges import Wedges, Whole
 
 
 def trace(wedges: Wedges, count: int) -> Rings:

@@ -20,18 +20,18 @@ import pyarrow as pa
 from geoseg.config import VectorsConfig
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
-from geoseg.io.polygons import PolygonWriter, create_polygons
+from geoseg.io.vector.polygons import PolygonWriter, create_polygons
 from geoseg.legend import Legend
 from geoseg.product.areas import SQUARE_METRES, map_grid
 from geoseg.product.style import polygon_style
 from geoseg.product.vectors.arcs import Arcs
-from geoseg.product.vectors.guard import Vertices
-from geoseg.product.vectors.ledger import ClassReckoning, Ledger
+from geoseg.product.vectors.area_balance import ClassReckoning, Ledger
 from geoseg.product.vectors.measures import Floats, Ground, ground
 from geoseg.product.vectors.regions import Outlined, Seam
 from geoseg.product.vectors.simplify import simplify
 from geoseg.product.vectors.smooth import smooth
 from geoseg.product.vectors.strips import MapStrips
+from geoseg.product.vectors.vertex_index import Vertices
 
 LAYER = "crops"
 """Name of the layer in the file."""

@@ -16,11 +16,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geoseg.legend import NODATA
-from geoseg.product.vectors.guard import Vertices
+from geoseg.product.vectors.confidence_histogram import Tally
+from geoseg.product.vectors.half_edges import Hanging, Ints, Strip, Wedges, Whole, find_wedges
 from geoseg.product.vectors.outlines import trace
 from geoseg.product.vectors.rings import Rings
-from geoseg.product.vectors.tallies import Tally
-from geoseg.product.vectors.wedges import Hanging, Ints, Strip, Wedges, Whole, find_wedges
+from geoseg.product.vectors.vertex_index import Vertices
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.product.vectors.arcs import Arcs, place_of, scattered, spread
-from geoseg.product.vectors.guard import Floats, Vertices
-from geoseg.product.vectors.wedges import Ints
+from geoseg.product.vectors.half_edges import Ints
+from geoseg.product.vectors.vertex_index import Floats, Vertices
 
 
 def simplify(arcs: Arcs, tolerance: float, vertices: Vertices) -> NDArray[np.bool_]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.product.vectors.arcs import Arcs, spread
-from geoseg.product.vectors.guard import Floats, Triangles, Vertices
+from geoseg.product.vectors.half_edges import Ints
 from geoseg.product.vectors.rings import Rings
-from geoseg.product.vectors.wedges import Ints
+from geoseg.product.vectors.vertex_index import Floats, Triangles, Vertices
 
 
 def smooth(arcs: Arcs, stays: NDArray[np.bool_], power: int, vertices: Vertices) -> Rings:

@@ -14,10 +14,10 @@ from geoseg.config import VectorsConfig
 from geoseg.errors import ConfigError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
-from geoseg.io import geotiffs, rasters
+from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import Legend
 from geoseg.product.areas import check_codes, pixel_area
-from geoseg.product.vectors.mapping_unit import Read, merge_small
+from geoseg.product.vectors.sieve import Read, merge_small
 
 STRIP = geotiffs.TILE
 """Rows read at a time: a row of tiles. It bounds the memory and changes no polygon."""

@@ -1,0 +1,161 @@
+"""Each parcel's crop by the map, and the check of what was declared for it.
+
+Parcels are read, judged and written batch by batch in their order; the pixels under a batch are read
+block by block. Memory does not grow with the layer or the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.analysis.parcels.declared import Declarations, declarations
+from geoseg.analysis.parcels.placing import Placed, Placer
+from geoseg.analysis.parcels.summary import Summary
+from geoseg.analysis.parcels.verdicts import (
+    CHECKS,
+    Limits,
+    Tally,
+    class_names,
+    disagreement,
+    find,
+    judge,
+)
+from geoseg.analysis.parcels.zonal import overlaps
+from geoseg.feedback import Progress
+from geoseg.grid import Window
+from geoseg.io.vector.parcel_layers import BATCH, Batch, Layer, describe_layer, read_layer
+from geoseg.io.vector.parcel_tables import check_suffix, create_table, free_names
+from geoseg.legend import Legend
+from geoseg.product.category_style import category_style
+from geoseg.product.crop_map import CropMap
+from geoseg.product.style import polygon_style
+
+_SUMS = 2_000_000
+"""Sums of a batch held at once: fewer parcels where the legend is long."""
+
+
+@dataclass(frozen=True)
+class ParcelRequest:
+    """What is asked about which parcels."""
+
+    class_map: Path
+    confidence: Path
+    parcels: Path
+    """Any vector file GDAL reads."""
+    layer: str | None = None
+    """Needed where the file has several."""
+    declared: str | None = None
+    """Column with the declared crop; without it nothing is checked."""
+    mapping: Path | None = None
+    """CSV of declared values and class names; see ``declared.declarations``."""
+    limits: Limits = field(default_factory=Limits)
+
+
+def check_parcels(request: ParcelRequest, target: Path, progress: Progress) -> dict[str, Any]:
+    """Write the parcels with their crop, shares, confidence and check; returns the summary.
+
+    Raises ``ParcelError``, ``RasterError``, ``GridMismatchError``, ``OutputError``.
+    """
+    check_suffix(target)
+    job = _Job(request)
+    summary = Summary(job.legend, request.limits if job.declared else None)
+    names: dict[str, str] = {}
+    with closing(job.map), create_table(target, job.layer) as table:
+        for batch in job.batches(progress):
+            columns = job.judge(batch)
+            names = free_names(list(columns), list(job.layer.fields))
+            table.append(batch, {names[name]: values for name, values in columns.items()})
+            summary.add(columns)
+        if job.declared:
+            table.set_style(category_style(names["check"], CHECKS))
+        else:
+            table.set_style(polygon_style(job.legend, names["map_code"]))
+    unknown = job.declared.unknown if job.declared else None
+    return summary.to_dict(unknown, {name: free for name, free in names.items() if name != free})
+
+
+def require_parcels(request: ParcelRequest, legend: Legend) -> tuple[Layer, Declarations | None]:
+    """The layer and the table of declarations, checked before a map is there; ``ParcelError``."""
+    layer = describe_layer(request.parcels, request.layer)
+    if request.declared is None:
+        return layer, None
+    layer.require(request.declared, "the declared crop")
+    return layer, declarations(legend, request.mapping)
+
+
+class _Job:
+    """One request with all it needs open."""
+
+    def __init__(self, request: ParcelRequest) -> None:
+        self.request = request
+        self.map = CropMap(request.class_map, request.confidence)
+        self.legend = self.map.legend
+        self.layer, self.declared = require_parcels(request, self.legend)
+        self._placer = Placer(self.layer, self.map.grid, str(request.class_map))
+
+    def batches(self, progress: Progress) -> Iterator[Batch]:
+        """The layer's rows, telling how far they are."""
+        size = max(1, min(BATCH, _SUMS // len(self.legend)))
+        with progress.start("parcels", self.layer.count, "parcels") as step:
+            for batch in read_layer(self.layer, size):
+                yield batch
+                step.advance(len(batch))
+
+    def judge(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """New columns of a batch."""
+        placed = self._placer.place(batch.geometry)
+        texts = batch.texts(self.request.declared) if self.request.declared else None
+        return self._describe(placed, _tally(self.map, placed.shapes), texts)
+
+    def _describe(
+        self, placed: Placed, tally: Tally, texts: NDArray[np.object_] | None
+    ) -> dict[str, NDArray[Any]]:
+        found, legend = find(tally), self.legend
+        codes = np.ma.masked_array(
+            legend.codes[found.majority].astype(np.int32), found.majority < 0
+        )
+        columns: dict[str, NDArray[Any]] = {
+            "map_code": codes,
+            "map_crop": class_names(legend, found.majority),
+            "map_share": found.share,
+            "map_confidence": found.confidence,
+        }
+        if texts is not None and self.declared is not None:
+            declared = self.declared.to_indices(texts)
+            columns["declared_crop"] = class_names(legend, declared)
+            columns["check"] = judge(found, placed.pixels, declared, self.request.limits)
+            columns["disagreement"] = disagreement(tally, declared)
+        columns |= {
+            "mean_confidence": found.mean_confidence,
+            "pixels": np.round(tally.total, 3),
+            "classified": np.round(found.classified, 3),
+            "area_ha": np.round(placed.hectares, 6),
+            "place": placed.place,
+            "mended": placed.mended,
+        }
+        shares = zip(legend.names, found.shares.T, strict=True)
+        return columns | {f"pct_{name}": share for name, share in shares}
+
+
+def _tally(crops: CropMap, shapes: NDArray[np.object_]) -> Tally:
+    """Sums over the pixels under polygons in (column, -row)."""
+    n, k = len(shapes), len(crops.legend)
+    size = n * (k + 1)
+    cover, certainty = np.zeros(size), np.zeros(size)
+    window: Window | None = None
+    for part in overlaps(shapes, crops.grid):
+        if part.window != window:
+            window = part.window
+            index, confidence = crops.indices(window), crops.confidences(window)
+        place = part.zone * (k + 1) + index[part.cell]
+        cover += np.bincount(place, part.fraction, size)
+        certainty += np.bincount(place, part.fraction * confidence[part.cell], size)
+    by_class = cover.reshape(n, k + 1)
+    return Tally(by_class[:, :k], certainty.reshape(n, k + 1)[:, :k], by_class.sum(axis=1))

@@ -1,0 +1,1 @@
+"""How runs and their input stand, for people who look: status, metrics, trace, preview."""

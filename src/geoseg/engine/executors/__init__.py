@@ -1,0 +1,1 @@
+"""Where blocks are predicted: threads of this process, or the workers of a Dask cluster."""

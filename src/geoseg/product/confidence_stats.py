@@ -1,0 +1,187 @@
+"""How sure the map is of itself: how confidence is spread over the area, and where it is low.
+
+A confidence is the probability that the network gives the class it chose, in percent. It is no
+accuracy: a network can be sure and wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from geoseg.grid import Grid, Window
+from geoseg.io.raster import geotiffs
+from geoseg.legend import NODATA, Legend
+from geoseg.product.areas import map_grid, pixel_area, read_strip
+from geoseg.product.map_frame import MapFrame
+
+LOW = 50
+"""Percent below which a confidence is low: the other classes together are then more likely."""
+
+CELLS = 256
+"""Cells along the longest side in which places of low confidence are looked for."""
+
+ACROSS = 16 * geotiffs.TILE
+"""Pixels of a row that are in memory at once."""
+
+PLACES = 8
+"""The largest of them are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCertainty:
+    """One class; figures are weighted by area, and None for a class without pixels."""
+
+    code: int
+    mean: float | None
+    """Percent."""
+    p10: int | None
+    """A tenth of the area of the class has at most this confidence."""
+    low_share: float | None
+    """Of its area, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Connected cells, in each of which more than a third is mapped with low confidence."""
+
+    lon: float | None
+    """Degrees, of the middle; None where the map has no CRS."""
+    lat: float | None
+    col: float
+    row: float
+    """Pixels from the grid's first corner."""
+    hectares: float | None
+    """Mapped with low confidence."""
+    pixels: int
+    low_share: float
+    """Of what is mapped there, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """Of a whole map."""
+
+    threshold: int
+    """Percent; ``LOW``."""
+    histogram: tuple[float, ...]
+    """Share of the area with each confidence, 0 to 100 percent: 101 values, their sum is 1."""
+    low_share: float
+    """Of the mapped area, 0 to 1."""
+    mean: float | None
+    p10: int | None
+    classes: tuple[ClassCertainty, ...]
+    """In the legend's order."""
+    cell: int
+    """Pixels on a side of the cells in which places were looked for."""
+    places: tuple[Place, ...]
+    """The largest first."""
+
+
+def certainty(class_path: Path, confidence_path: Path, legend: Legend) -> Certainty:
+    """Read class and confidence raster once, window by window.
+
+    In memory are a window, a histogram per class and ``CELLS`` x ``CELLS`` counts, whatever the size
+    of the map. Raises ``RasterError``, ``GridMismatchError``.
+    """
+    grid = map_grid(class_path, confidence_path)
+    weights = pixel_area(grid)
+    spread, cells = np.zeros((256, 101)), _Cells(grid)
+    for window in grid.windows(geotiffs.TILE, ACROSS):
+        codes, percent = read_strip(class_path, confidence_path, window)
+        mapped = (codes != NODATA) & (percent <= 100)
+        _count(spread, codes, percent, mapped, None if weights is None else weights[_rows(window)])
+        cells.add(window, mapped, mapped & (percent < LOW))
+    spread = spread[legend.codes]
+    whole = _figures(0, spread.sum(axis=0))
+    total = spread.sum() or 1.0
+    return Certainty(
+        threshold=LOW,
+        histogram=tuple((spread.sum(axis=0) / total).tolist()),
+        low_share=whole.low_share or 0.0,
+        mean=whole.mean,
+        p10=whole.p10,
+        classes=tuple(_figures(c.code, row) for c, row in zip(legend, spread, strict=True)),
+        cell=cells.side,
+        places=tuple(cells.places(weights)),
+    )
+
+
+def _rows(window: Window) -> slice:
+    return slice(window.row, window.row_stop)
+
+
+def _count(
+    spread: NDArray[np.float64],
+    codes: NDArray[np.uint8],
+    percent: NDArray[np.uint8],
+    mapped: NDArray[np.bool_],
+    weights: NDArray[np.float64] | None,
+) -> None:
+    """Add a window to ``spread`` [code, percent], by pixels or by the area of each row's pixels."""
+    keys = codes.astype(np.int32) * 101 + np.where(mapped, percent, 0)
+    if weights is None or weights.min() == weights.max():
+        counts = np.bincount(keys[mapped], minlength=spread.size) * (
+            1.0 if weights is None else weights[0]
+        )
+    else:
+        shares = np.broadcast_to(weights[:, np.newaxis], keys.shape)
+        counts = np.bincount(keys[mapped], shares[mapped], spread.size)
+    spread += counts.reshape(spread.shape)
+
+
+def _figures(code: int, spread: NDArray[np.float64]) -> ClassCertainty:
+    """Mean, 10th percentile and low share of a histogram over 0 to 100 percent."""
+    total = spread.sum()
+    if not total:
+        return ClassCertainty(code, None, None, None)
+    mean = float(spread @ np.arange(101) / total)
+    # A hair less than a tenth: sums of areas are not exact.
+    p10 = int(np.searchsorted(np.cumsum(spread), total * (0.1 - 1e-12)))
+    return ClassCertainty(code, mean, p10, float(spread[:LOW].sum() / total))
+
+
+class _Cells:
+    """Mapped and low pixels in square cells of the grid."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.side = max(1, -(-max(grid.height, grid.width) // CELLS))
+        shape = (-(-grid.height // self.side), -(-grid.width // self.side))
+        self._grid = grid
+        self._mapped, self._low = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+
+    def add(self, window: Window, mapped: NDArray[np.bool_], low: NDArray[np.bool_]) -> None:
+        """Count a window."""
+        rows = np.arange(window.row, window.row_stop)[:, np.newaxis] // self.side
+        cols = np.arange(window.col, window.col_stop) // self.side
+        starts = np.flatnonzero(np.diff(cols, prepend=-1))
+        for total, found in ((self._mapped, mapped), (self._low, low)):
+            sums = np.add.reduceat(found, starts, axis=1, dtype=np.int64)
+            np.add.at(total, (rows, cols[starts]), sums)
+
+    def places(self, weights: NDArray[np.float64] | None) -> Iterator[Place]:
+        """The largest places; cells that touch, corners included, are one."""
+        most = self._low * 3 > self._mapped
+        labels, count = ndimage.label(most, np.ones((3, 3)))
+        if not count:
+            return
+        numbers = np.arange(1, count + 1)
+        low = ndimage.sum_labels(self._low, labels, numbers)
+        for number in numbers[np.argsort(-low, kind="stable")][:PLACES]:
+            yield self._place(np.nonzero(labels == number), weights)
+
+    def _place(
+        self, cells: Sequence[NDArray[np.integer]], weights: NDArray[np.float64] | None
+    ) -> Place:
+        mapped, low = self._mapped[tuple(cells)], self._low[tuple(cells)]
+        row, col = (float(np.average((n + 0.5) * self.side, weights=low)) for n in cells)
+        row, col = min(row, self._grid.height - 0.5), min(col, self._grid.width - 0.5)
+        spot = MapFrame(self._grid).spot(col, row)
+        pixels = int(low.sum())
+        hectares = None if weights is None else pixels * float(weights[int(row)])
+        return Place(spot.lon, spot.lat, col, row, hectares, pixels, pixels / int(mapped.sum()))

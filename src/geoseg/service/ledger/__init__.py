@@ -1,0 +1,1 @@
+"""The ledger: what was seen, what was ordered, and how it ended."""
