@@ -70,7 +70,7 @@ def _measure(
     }
     (folder / "m.yaml").write_text(plain_yaml.dump(config))
     began = time.perf_counter()
-    command = [sys.executable, "-m", "geoseg.cli.app", "predict", str(folder / "m.yaml")]
+    command = [sys.executable, "-m", "geoseg", "predict", str(folder / "m.yaml")]
     process = os.posix_spawn(
         sys.executable, [*command, "-o", str(folder / "out")], os.environ, file_actions=_quiet()
     )

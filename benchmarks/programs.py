@@ -73,7 +73,7 @@ def geoseg(scene: Scene, folder: Path, settings: GeosegSettings) -> Program:
     # JSON is YAML too.
     (place / "bench.yaml").write_text(json.dumps(config, indent=1))
     out = place / "out"
-    command = [sys.executable, "-m", "geoseg.cli.app", "predict", str(place / "bench.yaml")]
+    command = [sys.executable, "-m", "geoseg", "predict", str(place / "bench.yaml")]
     command += ["--output", str(out)]
     if settings.workers is not None:
         command += ["--workers", str(settings.workers)]

@@ -68,7 +68,7 @@ def open_scene(work: Path, size: int, scene: Path | None, bundle: Path | None) -
 def _make(folder: Path, size: int) -> Path:
     """``geoseg synth``, unless it is there; the last file it writes tells that it is whole."""
     if not (folder / "labels.gpkg").is_file():
-        command: list[str | Path] = [sys.executable, "-m", "geoseg.cli.app", "synth", folder]
+        command: list[str | Path] = [sys.executable, "-m", "geoseg", "synth", folder]
         subprocess.run([*command, "--width", str(size), "--height", str(size)], check=True)
     return folder
 

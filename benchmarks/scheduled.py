@@ -47,7 +47,7 @@ def _round(config: Path, deployment: str) -> dict[str, float]:
         alone, scheduled = Path(folder) / "alone", Path(folder) / "scheduled"
         environment = {k: v for k, v in os.environ.items() if k != "GEOSEG_SCHEDULER"}
         predict = _timed(
-            [sys.executable, "-m", "geoseg.cli.app", "predict", str(config), "-o", str(alone)],
+            [sys.executable, "-m", "geoseg", "predict", str(config), "-o", str(alone)],
             environment,
         )
         program = str(Path(sys.executable).parent / "prefect")

@@ -12,8 +12,8 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
-from conftest import Raster, Site
 
+from conftest import Raster, Site
 from geoseg.errors import ConfinedError
 from geoseg.grid import Window
 from geoseg.io.access import confine

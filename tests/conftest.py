@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from certificate_authority import Authority
 from numpy.typing import NDArray
 
+from certificate_authority import Authority
 from geoseg.cli.app import app
 from geoseg.config import TlsConfig
 from geoseg.grid import Grid
@@ -146,7 +146,7 @@ def geoseg(
 def run_geoseg(*arguments: str, env: dict[str, str] | None = None) -> CompletedProcess[str]:
     """The command line in a process of its own, from the root of the project."""
     return subprocess.run(
-        [sys.executable, "-m", "geoseg.cli.app", *arguments],
+        [sys.executable, "-m", "geoseg", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,

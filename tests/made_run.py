@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine_season import make_bundle, make_imagery
-
 from geoseg.io import files, plain_yaml
 from geoseg.pipeline.describe import describe_products
-from geoseg.pipeline.predict import finish_map, predict_blocks
+from geoseg.pipeline.evaluate import evaluate_map
+from geoseg.pipeline.predict import predict_blocks
 from geoseg.pipeline.report import write_reports
 from geoseg.pipeline.run import Run, RunFolder
 from geoseg.pipeline.select import select_scenes
-from geoseg.pipeline.train import evaluate_map, vectorize_map
+from geoseg.pipeline.stitch import finish_map
+from geoseg.pipeline.vectorize import vectorize_map
 
 TESTS = Path(__file__).parent
 

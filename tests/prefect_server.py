@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from postgres import free_port
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from postgres import free_port
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT, run_geoseg
-
 from geoseg.io import plain_yaml
 
 DATES = ("2025-03-15", "2025-07-15", "2025-11-15")

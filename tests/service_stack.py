@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from conftest import run_geoseg
-from service_areas import Ground, drop, service_config, write_service
-from stack_process import StackProcess, wait_for
 
+from conftest import run_geoseg
 from geoseg.io import configs
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order
+from service_areas import Ground, drop, service_config, write_service
+from stack_process import StackProcess, wait_for
 
 LOOK_SECONDS = 10
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from postgres import free_port
 from stack_process import clean_environment, wait_for
 

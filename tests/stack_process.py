@@ -17,13 +17,13 @@ from typing import Any, Literal
 
 import httpx
 import psutil
-from conftest import ROOT
-from postgres import free_port, postgres
 
+from conftest import ROOT
 from geoseg.stack import orphans
 from geoseg.stack.services import client_environment
 from geoseg.stack.settings import StackFolder, StackSettings, load
 from geoseg.stack.supervisor import Process, Supervisor
+from postgres import free_port, postgres
 
 DATABASE_PASSWORD = "word%25of%26pass"
 """As it stands in a URL: word%of&pass."""

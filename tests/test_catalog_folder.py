@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import rasterio.shutil
-from service_season import APRIL, BANDS, GRID, MAY, band, image, mask
 
 from geoseg.config.service import DropConfig, SeasonConfig
 from geoseg.errors import ConfigError
@@ -19,6 +18,7 @@ from geoseg.grid import Grid
 from geoseg.imagery.catalogs import folder as catalog
 from geoseg.imagery.catalogs.folder import Wanted, look
 from geoseg.imagery.catalogs.found import Found
+from service_season import APRIL, BANDS, GRID, MAY, band, image, mask
 
 SEASON = SeasonConfig.model_validate({"start": "2025-04-01", "end": "2025-05-31"})
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_season import APRIL, BANDS, MAY, Runs, band, image, load, look, mask, service_file
-from stac_api import StacApi, stac_api
 
 from geoseg.config.service import SeasonConfig, StacConfig
 from geoseg.errors import ConfigError, ConfinedError, RemoteError
@@ -20,6 +18,8 @@ from geoseg.io import configs
 from geoseg.io.access import web
 from geoseg.service.fetch import fetch_order
 from geoseg.service.ledger.ledger import Ledger
+from service_season import APRIL, BANDS, MAY, Runs, band, image, load, look, mask, service_file
+from stac_api import StacApi, stac_api
 
 SLOTS = SeasonConfig.model_validate({"start": "2025-04-01", "end": "2025-05-31"}).windows()
 ASSETS = {"red": "B04", "nir": "B08"}

@@ -15,6 +15,8 @@ import pytest
 import rasterio.shutil
 import shapely
 import yaml
+from numpy.typing import NDArray
+
 from engine_season import (
     BANDS,
     DATES,
@@ -25,8 +27,6 @@ from engine_season import (
     predict_here,
     whole_map,
 )
-from numpy.typing import NDArray
-
 from geoseg.config import ImageryConfig
 from geoseg.engine.block import predict_block
 from geoseg.engine.job import Job

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from dask_process import dask_scheduler, dask_worker
 from distributed import Client
 
+from dask_process import dask_scheduler, dask_worker
 from geoseg.config import TlsConfig
 from geoseg.engine.executors import capacity as capacity_module
 from geoseg.engine.executors import cluster

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dask_process import die
 from distributed import KilledWorker, LocalCluster, SpecCluster
 
+from dask_process import die
 from geoseg.config import TlsConfig
 from geoseg.engine.executors import cluster, cluster_class
 from geoseg.engine.executors.capacity import Capacity, capacity

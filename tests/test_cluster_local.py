@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from dask_process import die
 from distributed import Client, KilledWorker
 
+from dask_process import die
 from geoseg.engine.executors import executor, local_cluster
 from geoseg.engine.executors.capacity import Capacity, capacity
 from geoseg.engine.executors.cluster import ClusterSettings, connect

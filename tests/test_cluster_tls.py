@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from certificate_authority import Authority
-from dask_process import dask_scheduler, dask_worker
 from distributed import Client
 
+from certificate_authority import Authority
+from dask_process import dask_scheduler, dask_worker
 from geoseg.config import TlsConfig
 from geoseg.engine.executors import cluster
 from geoseg.engine.executors.cluster import ClusterSettings, check, connect

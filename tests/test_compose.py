@@ -10,6 +10,7 @@ from pathlib import Path
 
 import prefect.settings
 import pytest
+
 from docker_files import (
     COMPOSE,
     DOCKER,
@@ -23,7 +24,6 @@ from docker_files import (
     environment,
     tool,
 )
-
 from geoseg.io import plain_yaml
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from docker_files import COMPOSE, DOCKER, SERVICES
 
 PROJECT = f"geoseg-test-{os.getpid()}"

@@ -7,9 +7,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from confined import describe_parcels, square
 from conftest import Raster
-
 from geoseg.errors import ConfigError, ConfinedError
 from geoseg.io import configs, legends
 from geoseg.io.raster import rasters

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+
 from confined import refused, square, square_unconfined
 from conftest import Raster, Site
-
 from geoseg.errors import ConfinedError, RasterError
 from geoseg.grid import Window
 from geoseg.io.access import confine

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from affine import Affine
+
 from confined import describe_parcels, polygons, refused, square, square_unconfined
 from conftest import Raster, run_geoseg
 from engine_season import make_bundle, make_imagery, plan
-
 from geoseg.analysis.parcels.declared import declarations
 from geoseg.errors import ConfigError, ConfinedError
 from geoseg.grid import Grid, Window

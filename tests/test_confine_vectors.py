@@ -7,9 +7,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from confined import describe_parcels, polygons
 from conftest import Site
-
 from geoseg.errors import ConfinedError
 from geoseg.io.vector.parcel_layers import describe_layer
 from geoseg.io.vector.vectors import read_polygons

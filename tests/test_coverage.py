@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from geoseg.cli.app import app
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from pyproj import Geod
 from rasterio.features import rasterize
-from test_polygons import GRIDS, LEGEND, blobs, write
 from typer.testing import CliRunner
 
+from geoseg.cli.app import app
 from geoseg.config import VectorsConfig
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
@@ -36,6 +35,7 @@ from geoseg.product.vectors.sieve import merge_small
 from geoseg.product.vectors.simplify import simplify
 from geoseg.product.vectors.smooth import smooth
 from geoseg.product.vectors.vertex_index import Vertices
+from test_polygons import GRIDS, LEGEND, blobs, write
 
 Codes = NDArray[np.uint8]
 SHAPES = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from engine_season import make_bundle, make_imagery, plan, predict_here, whole_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.stats import entropy as scipy_entropy
 
+from engine_season import make_bundle, make_imagery, plan, predict_here, whole_map
 from geoseg.engine.stitch import decide, entropy, margin
 from geoseg.legend import NODATA, Legend, LegendClass
 

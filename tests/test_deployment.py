@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stack_process import StackProcess, artifacts, report_of, running_stack
 
 from geoseg.io import plain_yaml
+from stack_process import StackProcess, artifacts, report_of, running_stack
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
 

@@ -15,14 +15,14 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Failed, Running
-from prefect_server import prefect_server, watcher
-from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 from geoseg.errors import ConfigError, RemoteError
 from geoseg.flows.dispatch import PrefectDispatcher
 from geoseg.service.dispatch import RunState
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order
+from prefect_server import prefect_server, watcher
+from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 pytestmark = pytest.mark.flow
 

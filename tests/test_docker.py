@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from distributed.cli.dask_scheduler import main as dask_scheduler
 from distributed.cli.dask_worker import main as dask_worker
+
 from docker_files import (
     COMPOSE,
     DOCKER,
@@ -25,7 +26,6 @@ from docker_files import (
     environment,
     tool,
 )
-
 from geoseg.io import plain_yaml
 
 

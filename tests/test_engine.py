@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client
-from engine_season import HEIGHT, WIDTH, make_bundle, make_imagery, plan, predict_here, whole_map
 
+from engine_season import HEIGHT, WIDTH, make_bundle, make_imagery, plan, predict_here, whole_map
 from geoseg.config import ImageryConfig
 from geoseg.engine.block import part_path, predict_block, read_receipt
 from geoseg.engine.executors.cluster import ClusterSettings, connect

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from engine_season import (
     DATES,
     HEIGHT,
@@ -22,7 +23,6 @@ from engine_season import (
     predict_here,
     whole_map,
 )
-
 from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
 from geoseg.engine import block as blocks
 from geoseg.engine import choice, sizing

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import Raster
 from shapely.geometry import box
 
+from conftest import Raster
 from geoseg.config import ClassEntry
 from geoseg.io import plain_yaml
 from geoseg.model.bundle import CARD, WEIGHTS, ModelCard, save
@@ -357,7 +357,7 @@ def test_vectorize_what_is_no_map(geoseg: Command, season: Path, tmp_path: Path)
 )
 def test_as_a_program(tmp_path: Path, arguments: list[str], text: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "geoseg.cli.app", *arguments],
+        [sys.executable, "-m", "geoseg", *arguments],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 import rasterio
-from conftest import ROOT, run_geoseg
 
+from conftest import ROOT, run_geoseg
 from geoseg.io import plain_yaml
 
 pytestmark = pytest.mark.flow
@@ -33,7 +33,7 @@ PRODUCTS = (
 
 def start(*arguments: str, env: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "geoseg.cli.app", *arguments],
+        [sys.executable, "-m", "geoseg", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

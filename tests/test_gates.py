@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from affine import Affine
-from engine_season import make_bundle, make_imagery
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from engine_season import make_bundle, make_imagery
 from geoseg.analysis.control_points import wilson
 from geoseg.config.service import ControlConfig, GatesConfig
 from geoseg.errors import LabelError, OutputError

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from conftest import ROOT
 from engine_season import BANDS, make_bundle
-
 from geoseg.flows import orphan_reaper
 from geoseg.grid import Grid
 from geoseg.io import plain_yaml
@@ -26,7 +26,7 @@ MARK = "GEOSEG_TEST_MARK"
 
 PARENT = """
 import subprocess, sys, time
-from flows import guard
+from geoseg.flows import orphan_reaper as guard
 guard.LOOKS = (0.1,)
 guard.start()
 sleep = "import signal, time; signal.signal(signal.SIGTERM, {}); print(1, flush=True); time.sleep(60)"
@@ -157,7 +157,7 @@ def test_kill_9_of_geoseg_run_leaves_no_process(long_run: Path, mark: str) -> No
     log = long_run.parent / "run.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "geoseg.cli.app", "run", str(long_run), "-o", str(output)],
+            [sys.executable, "-m", "geoseg", "run", str(long_run), "-o", str(output)],
             stdout=out, stderr=out, cwd=ROOT, env=env,
         )  # fmt: skip
     assert _until(lambda: len(list(output.glob("work/blocks-*/r*.json"))) > 10, 200), (

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from conftest import Raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window as RasterioWindow
 
+from conftest import Raster
 from geoseg.config import ImageryConfig, LabelsConfig
 from geoseg.feedback import Silent
 from geoseg.grid import Window

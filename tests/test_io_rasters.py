@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import Raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
+from conftest import Raster
 from geoseg.errors import RasterError
 from geoseg.grid import Window
 from geoseg.io.raster import geotiffs, rasters

@@ -15,11 +15,11 @@ import pytest
 import rasterio
 import rasterio.shutil
 import shapely
-from confined import square
-from conftest import Raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from confined import square
+from conftest import Raster
 from geoseg.errors import ConfinedError, RasterError
 from geoseg.grid import Window
 from geoseg.io.access import confine, versions

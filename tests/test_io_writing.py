@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import Raster
 from numpy.typing import NDArray
 
+from conftest import Raster
 from geoseg.errors import OutputError
 from geoseg.grid import Grid, Window
 from geoseg.io.raster import geotiffs, rasters

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from conftest import Raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import Raster
 from geoseg.config import LabelsConfig
 from geoseg.errors import GridMismatchError, LabelError, RasterError
 from geoseg.grid import Grid, Window

@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 import pytest
-import tiny_fit
 import torch
 from torch import nn
 
+import tiny_fit
 from geoseg.config import TrainConfig
 from geoseg.learning.batches import Batch
 from geoseg.learning.lanes import Lanes, OwnDice

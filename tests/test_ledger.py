@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres import Postgres, postgres
 from sqlalchemy import create_engine, text
 
 from geoseg.config.service import RetryConfig, ServiceConfig
@@ -26,6 +25,7 @@ from geoseg.service import orders as nouns
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.metrics import LedgerCollector
 from geoseg.service.orders import Choice, Order, next_try
+from postgres import Postgres, postgres
 
 
 @pytest.fixture(scope="module")

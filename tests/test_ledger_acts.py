@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from service_season import load, service_file
 
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import State
+from service_season import load, service_file
 
 Geoseg = Callable[..., tuple[int, str, str]]
 

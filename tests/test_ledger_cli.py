@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 from geoseg.service.ledger.ledger import Ledger
+from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 Geoseg = Callable[..., tuple[int, str, str]]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from postgres import Postgres, postgres
 from sqlalchemy import create_engine, text
-from test_ledger import _empty, _later, claimed, make_service
 
 from geoseg import errors
 from geoseg.config.service import RetryConfig, ServiceConfig
 from geoseg.service import orders as nouns
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order
+from postgres import Postgres, postgres
+from test_ledger import _empty, _later, claimed, make_service
 
 PLACE, WORK = "the disk is full", "a block failed"
 

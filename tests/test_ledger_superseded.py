@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from test_ledger import claimed, make_service
 
 from geoseg.config.service import ServiceConfig
 from geoseg.diagnose.metrics import RunCollector
@@ -16,6 +15,7 @@ from geoseg.errors import OrderError
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.metrics import LedgerCollector, overtaken
 from geoseg.service.orders import State
+from test_ledger import claimed, make_service
 
 
 @pytest.fixture

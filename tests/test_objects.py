@@ -12,11 +12,11 @@ from pathlib import Path
 
 import boto3
 import pytest
-from made_run import KEYS, s3_server
 
 from geoseg.errors import BusyError, ConfigError, OutputError, RemoteError
 from geoseg.io.store import buckets, folders
 from geoseg.io.store.objects import Store, Sum, open_store
+from made_run import KEYS, s3_server
 
 JSON = "application/json"
 

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.order_run import Assignment, Failure, fetch, tell
 from geoseg.service.orders import Order
+from service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 AREA = "north"
 MISTAKE = Failure("2025-04-10.tif: no such file", passing=False, exit_code=2)

@@ -12,12 +12,12 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
-from parcel_map import CRS, NORTH, SIDE, WEST, box, check, request, write_layer, write_map
 
 from geoseg.analysis.parcels.check import check_parcels
 from geoseg.errors import ParcelError, RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid
+from parcel_map import CRS, NORTH, SIDE, WEST, box, check, request, write_layer, write_map
 
 
 def test_geometries_of_all_sorts(halves: Path, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parcel_map import CRS, LEGEND, NORTH, SIDE, WEST, box, check, write_layer, write_map
 
 from geoseg.analysis.parcels import zonal
 from geoseg.grid import Grid
 from geoseg.legend import NODATA
+from parcel_map import CRS, LEGEND, NORTH, SIDE, WEST, box, check, write_layer, write_map
 
 
 def test_shares_and_confidence_are_exact(halves: Path, tmp_path: Path) -> None:

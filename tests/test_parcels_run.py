@@ -9,13 +9,13 @@ from typing import Any
 
 import pyogrio
 import pytest
-from parcel_map import box, write_layer
 
 from geoseg.errors import ConfigError, GeosegError, ParcelError
 from geoseg.io import configs, plain_yaml
 from geoseg.pipeline.parcels import check_run, require_run
 from geoseg.pipeline.run import Run
 from geoseg.pipeline.select import select_scenes
+from parcel_map import box, write_layer
 
 Geoseg = Callable[..., tuple[int, str, str]]
 

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import pytest
-from parcel_map import CRS, box, check, request, write_layer
 
 from geoseg.analysis.parcels.check import check_parcels
 from geoseg.analysis.parcels.verdicts import CHECKS
 from geoseg.errors import OutputError
 from geoseg.feedback import Silent
+from parcel_map import CRS, box, check, request, write_layer
 
 
 def test_column_names_that_are_taken_or_strange(halves: Path, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parcel_map import box, check, write_layer
 
 from geoseg.analysis.parcels.verdicts import Limits
 from geoseg.errors import ParcelError
+from parcel_map import box, check, write_layer
 
 
 def test_verdicts(halves: Path, tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from service_season import service_file
-from test_republish import AREA, SEASON, Served
 
 from geoseg.errors import OutputError
 from geoseg.pipeline.run import Run
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.order_run import Assignment, Failure, tell
 from geoseg.service.orders import Order
+from service_season import service_file
+from test_republish import AREA, SEASON, Served
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Raster
 
+from conftest import Raster
 from geoseg.diagnose import preview
 from geoseg.feedback import Silent
 from geoseg.grid import Grid

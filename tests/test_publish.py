@@ -19,8 +19,6 @@ from typing import Any
 import pystac
 import pystac.validation
 import pytest
-from made_run import KEYS, TESTS, light, make_run, s3_server, variant
-from published_reader import getter, read_all, s3_client
 
 from geoseg.config.service import PublishConfig
 from geoseg.errors import ConfigError, OutputError
@@ -30,6 +28,8 @@ from geoseg.pipeline.run import Run
 from geoseg.service.publish import publish_map, read_shelf
 from geoseg.service.published_collection import Placement
 from geoseg.service.versions import last_published
+from made_run import KEYS, TESTS, light, make_run, s3_server, variant
+from published_reader import getter, read_all, s3_client
 
 AREA, SEASON = "valley", "2025"
 Geoseg = Callable[..., tuple[int, str, str]]

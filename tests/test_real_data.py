@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run_geoseg
 
+from conftest import ROOT, run_geoseg
 from geoseg.imagery.scenes import select
 from geoseg.io import configs
 from geoseg.io.raster import rasters

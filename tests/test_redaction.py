@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_season import make_bundle, make_imagery, plan
 
+from engine_season import make_bundle, make_imagery, plan
 from geoseg import redaction
 from geoseg.errors import ConfigError
 from geoseg.feedback import Console

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_geoseg
 
+from conftest import ROOT, run_geoseg
 from geoseg.io import plain_yaml
 from geoseg.io.raster import rasters
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pystac
 import pytest
-from service_season import service_file
-from test_republish import AREA, Served
 
 from geoseg.errors import GateError
 from geoseg.pipeline.describe import describe_products
@@ -16,6 +14,8 @@ from geoseg.pipeline.report import write_reports
 from geoseg.pipeline.run import Run
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.order_run import Assignment, Failure, judge, publish, tell
+from service_season import service_file
+from test_republish import AREA, Served
 
 
 def finish(served: Served, number: int, run_id: str) -> Run:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_content import content
 
 from geoseg.product.charts import line_chart
 from geoseg.product.pictures import MapPictures
 from geoseg.product.report.write import SCHEMA, write_report
+from report_content import content
 
 PICTURES = MapPictures(b"\x89PNG classes", b"\x89PNG confidence")
 

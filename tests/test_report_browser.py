@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chromium import PROGRAM, Tab, browser
-from report_content import content
 
+from chromium import PROGRAM, Tab, browser
 from geoseg.grid import Grid
 from geoseg.io.raster import geotiffs
 from geoseg.legend import PALETTE, Legend, LegendClass
 from geoseg.product.pictures import MapPictures, map_pictures
 from geoseg.product.report.write import to_plain, write_report
+from report_content import content
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on the path to show pages in")
 

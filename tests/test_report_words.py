@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_content import content
 
 from geoseg.product.report.cite import citation
 from geoseg.product.report.findings import findings
 from geoseg.product.report.format import hectares, markdown, part, place, seconds, signed
 from geoseg.product.report.summary import summary
 from geoseg.product.report.write import to_plain, write_report
+from report_content import content
 
 
 def sound() -> dict[str, Any]:

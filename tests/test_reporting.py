@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_season import DATES, HEIGHT, WIDTH
-from made_run import make_run
 
+from engine_season import DATES, HEIGHT, WIDTH
 from geoseg.io.raster import rasters
 from geoseg.pipeline.run import Run
+from made_run import make_run
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_run import KEYS, s3_server, variant
-from published_reader import s3_client
-from service_season import load, service_file
 
 from geoseg.config.service import PublishConfig, ServiceConfig
 from geoseg.errors import OrderError, OutputError, ProductError
@@ -25,6 +22,9 @@ from geoseg.service.published_collection import Placement
 from geoseg.service.release import next_place
 from geoseg.service.republish import republish
 from geoseg.service.versions import survey
+from made_run import KEYS, s3_server, variant
+from published_reader import s3_client
+from service_season import load, service_file
 
 Geoseg = Callable[..., tuple[int, str, str]]
 

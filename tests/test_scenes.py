@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import Raster
 from rasterio.enums import ColorInterp
 
+from conftest import Raster
 from geoseg.config import ImageryConfig, MaskConfig, SceneEntry
 from geoseg.errors import (
     ConfigError,

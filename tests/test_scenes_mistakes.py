@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import Raster
 
+from conftest import Raster
 from geoseg.config import ImageryConfig, LabelsConfig, SceneEntry
 from geoseg.errors import (
     EmptySelectionError,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_season import BANDS, make_bundle, make_imagery
 
+from engine_season import BANDS, make_bundle, make_imagery
 from geoseg.engine import tiling_error
 from geoseg.engine.stitch import stitch
 from geoseg.grid import Window

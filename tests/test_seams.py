@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Raster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from conftest import ROOT, Raster
 from geoseg.io import files
 from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA

@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
+
 from conftest import ROOT, run_geoseg
 from engine_season import make_bundle, make_imagery
-
 from geoseg.io import plain_yaml
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]

@@ -22,14 +22,14 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
 from conftest import run_geoseg
+from geoseg.io import plain_yaml
+from geoseg.service.orders import Order
 from postgres import Postgres, free_port, postgres
 from service_areas import DATES, make_ground, service_config, write_service
 from service_stack import Receiver, RunningService, receiver, start_service
 from stack_process import StackProcess, artifacts, running_stack, wait_for
-
-from geoseg.io import plain_yaml
-from geoseg.service.orders import Order
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(420)]
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import run_geoseg
+from geoseg.service.orders import Order
 from postgres import free_port
 from service_areas import DATES, make_ground, service_config, write_service
 from service_stack import RunningService, start_service
 from stack_process import StackProcess, running_stack, wait_for
 from test_service_faults import BUCKET, SECRETS, _bucket_server, _small_disk
-
-from geoseg.service.orders import Order
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
+
 from conftest import ROOT, Raster
 from engine_season import BANDS, DATES, make_bundle
-from slurm_cluster import Slurm, slurm
-from stack_process import clean_environment, wait_for
-
 from geoseg.grid import Grid
 from geoseg.io import plain_yaml
+from slurm_cluster import Slurm, slurm
+from stack_process import clean_environment, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -93,7 +93,7 @@ def config(folder: Path, name: str, class_: str | None = "", workers: int = 2, *
 
 def geoseg(folder: Path, *command: str, **env: str) -> subprocess.Popen[bytes]:
     """The command line in that folder, begun."""
-    return python(folder, "-m", "geoseg.cli.app", *command, **env)
+    return python(folder, "-m", "geoseg", *command, **env)
 
 
 def predict(folder: Path, name: str, **env: str) -> subprocess.Popen[bytes]:

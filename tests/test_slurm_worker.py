@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
 from conftest import ROOT
 from postgres import free_port
 from slurm_cluster import Slurm, slurm

@@ -19,14 +19,14 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import run_geoseg
-from service_areas import drop, make_ground
-from service_stack import RunningService, start_service
-from stack_process import StackProcess, running_stack
 
+from conftest import run_geoseg
 from geoseg.io import configs
 from geoseg.io.raster import rasters
 from geoseg.service.ledger.ledger import Ledger
+from service_areas import drop, make_ground
+from service_stack import RunningService, start_service
+from stack_process import StackProcess, running_stack
 
 AREAS = int(os.environ.get("GEOSEG_SOAK", "12"))
 OUT = os.environ.get("GEOSEG_SOAK_OUT", "")

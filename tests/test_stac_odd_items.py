@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from service_season import APRIL, BANDS, MAY, service_file
-from stac_api import StacApi, stac_api
 
 from geoseg.config.service import SeasonConfig, StacConfig
 from geoseg.errors import ConfigError, RemoteError
@@ -21,6 +19,8 @@ from geoseg.imagery.catalogs.found import Found
 from geoseg.io import configs
 from geoseg.io.access import web
 from geoseg.service.ledger.ledger import Ledger
+from service_season import APRIL, BANDS, MAY, service_file
+from stac_api import StacApi, stac_api
 
 SEASON = SeasonConfig.model_validate({"start": "2025-04-01", "end": "2025-05-31"})
 SLOTS = SEASON.windows()

@@ -21,9 +21,15 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
+from distributed import Client
+
 from chromium import PROGRAM, browser
 from conftest import ROOT
-from distributed import Client
+from geoseg.config import TlsConfig
+from geoseg.engine.executors.tls import security
+from geoseg.flows.automations import NEVER_BEGUN
+from geoseg.flows.register import POOL
+from geoseg.io.certificates import make_certificates
 from postgres import free_port
 from stack_process import (
     DATABASE_PASSWORD,
@@ -32,12 +38,6 @@ from stack_process import (
     running_stack,
     wait_for,
 )
-
-from geoseg.config import TlsConfig
-from geoseg.engine.executors.tls import security
-from geoseg.flows.automations import NEVER_BEGUN
-from geoseg.flows.register import POOL
-from geoseg.io.certificates import make_certificates
 
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
 

@@ -16,16 +16,16 @@ from subprocess import CompletedProcess
 
 import psutil
 import pytest
-from conftest import ROOT
-from postgres import free_port
-from stack_process import StackProcess, clean_environment, wait_for
 
+from conftest import ROOT
 from geoseg.errors import ConfigError
 from geoseg.stack import boot, lifecycle, orphans
 from geoseg.stack.inherited import inherited
 from geoseg.stack.settings import StackError, StackFolder, settle
 from geoseg.stack.supervisor import Supervisor
 from geoseg.stack.unit import unit
+from postgres import free_port
+from stack_process import StackProcess, clean_environment, wait_for
 
 SECRET = "SeCrEt-3e9a"
 USER_SYSTEMD = """

@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from supervisor.options import ServerOptions
 
+from conftest import ROOT
 from geoseg.errors import ConfigError
 from geoseg.flows.project import deployments
 from geoseg.io.certificates import make_certificates

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
-from engine_season import make_bundle, make_imagery, plan, predict_here
 from prometheus_client.parser import text_string_to_metric_families
 
+from conftest import ROOT
+from engine_season import make_bundle, make_imagery, plan, predict_here
 from geoseg.diagnose import status_text
 from geoseg.diagnose.metrics import parse_address, serve
 from geoseg.diagnose.status import find, read_status
@@ -242,7 +242,7 @@ def test_metrics(config: Path, geoseg: Geoseg, tmp_path: Path) -> None:
 
 
 def test_metrics_by_command(tmp_path: Path, geoseg: Geoseg) -> None:
-    command = [sys.executable, "-m", "geoseg.cli.app", "metrics", str(tmp_path), "--listen"]
+    command = [sys.executable, "-m", "geoseg", "metrics", str(tmp_path), "--listen"]
     process = subprocess.Popen(
         [*command, "127.0.0.1:0"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )

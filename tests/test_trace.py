@@ -32,7 +32,7 @@ from geoseg.legend import NODATA
 from geoseg.model.bundle import ModelCard, save
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.normalization import Normalization
-from geoseg.pipeline import predict, train
+from geoseg.pipeline import predict, stitch, vectorize
 from geoseg.pipeline.run import Run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -144,8 +144,8 @@ def finish(config: dict[str, Any], folder: Path) -> Mapped:
     path.write_text(plain_yaml.dump(config))
     run = Run.open(path, folder / "out")
     predict.predict_blocks(run, workers=0)
-    predict.finish_map(run)
-    train.vectorize_map(run)
+    stitch.finish_map(run)
+    vectorize.vectorize_map(run)
     return Mapped(path, run.folder.root)
 
 

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
-from parcel_map import CRS, box, check, request, write_layer, write_map
 
 from geoseg.analysis.parcels.check import check_parcels
 from geoseg.config import LabelsConfig
@@ -25,6 +24,7 @@ from geoseg.imagery.labels import open_labels
 from geoseg.io.raster import rasters
 from geoseg.io.vector.points import read_points
 from geoseg.legend import Legend, LegendClass
+from parcel_map import CRS, box, check, request, write_layer, write_map
 
 LOCAL = 'LOCAL_CS["a drawing",UNIT["metre",1]]'
 

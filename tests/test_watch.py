@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_season import APRIL, BANDS, MAY, Runs, image, load, look, service_file
 
 from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
@@ -23,6 +22,7 @@ from geoseg.service.dispatch import Kind
 from geoseg.service.ledger import transitions
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order
+from service_season import APRIL, BANDS, MAY, Runs, image, load, look, service_file
 
 
 @pytest.fixture

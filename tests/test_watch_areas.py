@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import run_geoseg
+from geoseg.service.ledger.ledger import Ledger
 from prefect_server import prefect_server, watcher
 from service_season import APRIL, MAY, band, image, load, service_file
 from stac_api import StacApi, stac_api
-
-from geoseg.service.ledger.ledger import Ledger
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow, pytest.mark.timeout(900)]
 

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect_server import prefect_server, watcher
-from service_season import APRIL, MAY, Runs, image, load, service_file
 
 from benchmarks.watching import make
 from geoseg.feedback import Silent
@@ -21,6 +19,8 @@ from geoseg.io import configs
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order
 from geoseg.service.poll import poll
+from prefect_server import prefect_server, watcher
+from service_season import APRIL, MAY, Runs, image, load, service_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificate_authority import Authority
 
+from certificate_authority import Authority
 from geoseg.config import TlsConfig
 from geoseg.errors import ConfigError, ConfinedError, OutputError, RemoteError
 from geoseg.feedback import Console

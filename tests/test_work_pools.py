@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 import pytest
-from docker_files import DOCKER
 from jsonschema import Draft202012Validator
+
+from docker_files import DOCKER
 from test_kubernetes import COMPOSE, NAME, SECRET, container, environment, pod, validate
 
 POOLS = {

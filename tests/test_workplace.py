@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from engine_season import make_bundle, make_imagery, plan, predict_here, whole_map
 
+from engine_season import make_bundle, make_imagery, plan, predict_here, whole_map
 from geoseg.engine import worker_context as workplaces
 from geoseg.engine.block import predict_block
 from geoseg.engine.job import Job

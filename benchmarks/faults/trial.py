@@ -87,7 +87,7 @@ class Trial:
         if command:
             place = [str(self.season.config), "--output", str(self.output)]
             self.command = [command[0], *place, *command[1:]]
-        self._run = self.spawn("geoseg.cli.app", self.command, self.log, self.env)
+        self._run = self.spawn("geoseg", self.command, self.log, self.env)
 
     def spawn(
         self, module: str, arguments: list[str], log: Path, env: Mapping[str, str] | None = None

@@ -1,1 +1,1 @@
-"""Commands that ``cli`` has no room for: each parses, calls one function and prints."""
+"""The command line, one file per command: each parses, calls one function and shows what came."""

@@ -29,7 +29,7 @@ def certificates(
     The key of the authority is thrown away, so that nobody can make another certificate that this
     cluster would trust.
     """
-    from geoseg.io.certificates import make_certificates  # noqa: PLC0415
+    from geoseg.io.certificates import make_certificates
 
     made = make_certificates(folder.resolve(), host or [], days)
     for line in _usage(made.root, (host or ["127.0.0.1"])[0], days):

@@ -45,9 +45,9 @@ def ledger(
     ] = None,
 ) -> None:
     """List the orders of a service and how they ended, or its images, or send orders on their way."""
-    from geoseg.io import configs  # noqa: PLC0415
-    from geoseg.service import acts, listing  # noqa: PLC0415
-    from geoseg.service.ledger.ledger import Ledger  # noqa: PLC0415
+    from geoseg.io import configs
+    from geoseg.service import acts, listing
+    from geoseg.service.ledger.ledger import Ledger
 
     config = configs.load_service(service)
     with Ledger.open(config) as opened:

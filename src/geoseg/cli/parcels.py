@@ -1,4 +1,4 @@
-"""``geoseg parcels`` and ``geoseg change``: a map against parcels, and against another map."""
+"""``geoseg parcels``: a map against parcels."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ import typer
 
 from geoseg.feedback import Console
 
-ClassMap = Annotated[
-    Path, typer.Argument(help="A class raster that geoseg wrote.", metavar="CLASS_MAP")
-]
-
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the command line."""
+    """Add the command to the command line."""
     app.command(
         epilog="Examples: `geoseg parcels out/demo/demo_class.tif lpis.gpkg --declared crop`, "
         "`geoseg parcels map_class.tif lpis.gml --declared code --mapping codes.csv -o checked.gpkg`"
     )(parcels)
-    app.command(
-        epilog="Example: `geoseg change out/2024/area_class.tif out/2025/area_class.tif -o out/change`"
-    )(change)
 
 
 def parcels(  # noqa: PLR0913
-    class_map: ClassMap,
+    class_map: Annotated[
+        Path, typer.Argument(help="A class raster that geoseg wrote.", metavar="CLASS_MAP")
+    ],
     parcels: Annotated[Path, typer.Argument(help="Polygons in any format GDAL reads, any CRS.")],
     output: Annotated[
         Path | None,
@@ -57,40 +52,19 @@ def parcels(  # noqa: PLR0913
     ] = 50.0,
 ) -> None:
     """Give each parcel its crop by the map, and check what was declared for it."""
-    from geoseg.pipeline import parcels as operation  # noqa: PLC0415
+    from geoseg.analysis.parcels.check import ParcelRequest
+    from geoseg.analysis.parcels.files import check_file, default_confidence
+    from geoseg.analysis.parcels.verdicts import Limits
 
-    request = operation.ParcelRequest(
+    request = ParcelRequest(
         class_map,
-        confidence or operation.default_confidence(class_map),
+        confidence or default_confidence(class_map),
         parcels,
         layer,
         declared,
         mapping,
-        operation.Limits(above, share, mapped),
+        Limits(above, share, mapped),
     )
-    target, lines = operation.check_file(request, output, Console())
+    target, lines = check_file(request, output, Console())
     for line in (f"parcels: {target}", *lines):
-        typer.echo(line)
-
-
-def change(
-    before: Annotated[Path, typer.Argument(help="The earlier class raster.")],
-    after: Annotated[Path, typer.Argument(help="The later one, on the same grid.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")],
-    above: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=100, help="Count changes only where both maps are this confident (percent)."
-        ),
-    ] = None,
-    parcels: Annotated[
-        Path | None, typer.Option(help="Also say of each of these parcels what changed.")
-    ] = None,
-    layer: Annotated[str | None, typer.Option(help="Needed where the file has several.")] = None,
-) -> None:
-    """Compare two maps of one grid: transition matrix, change raster, changed parcels."""
-    from geoseg.analysis.change import files as operation  # noqa: PLC0415
-
-    request = operation.ChangeRequest(before, after, above, parcels, layer)
-    for line in operation.compare_files(request, output, Console()):
         typer.echo(line)

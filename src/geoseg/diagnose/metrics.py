@@ -1,12 +1,9 @@
-"""Prometheus metrics of all runs below some folders, read from their progress files at each scrape.
-
-A further source of metrics is one more ``Collector`` in ``collectors``.
-"""
+"""Prometheus metrics of all runs below some folders, read from their progress files at each scrape."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ from prometheus_client.registry import Collector
 
 from geoseg.diagnose.status import Status, find
 from geoseg.errors import ConfigError, OutputError
-from geoseg.io import configs
 
 STATES = ("running", "finished", "failed", "dead")
 LABELS = ("run", "folder")
@@ -34,11 +30,17 @@ BLOCKS = {
 
 
 class RunCollector(Collector):
-    """The runs below some folders, as they are when asked, but those of superseded orders."""
+    """The runs below some folders, as they are when asked, but those of superseded orders.
+
+    Raises ``OutputError`` for a folder that is not there.
+    """
 
     def __init__(
         self, folders: tuple[Path, ...], overtaken: Callable[[], Collection[Path]] = tuple
     ) -> None:
+        for folder in folders:
+            if not folder.is_dir():
+                raise OutputError(f"{folder} is not a folder; name the one that runs write into")
         self._folders, self._overtaken = folders, overtaken
 
     def collect(self) -> Iterable[Metric]:
@@ -52,30 +54,15 @@ class RunCollector(Collector):
         yield from _times(runs)
 
 
-def collectors(folders: tuple[Path, ...], services: tuple[Path, ...]) -> list[Collector]:
-    """Everything that the page shows. Raises ``ConfigError`` for a service file that is wrong."""
-    if not services:
-        return [RunCollector(folders)] if folders else []
-    from geoseg.service.metrics import LedgerCollector, overtaken  # noqa: PLC0415
-
-    known = [configs.load_service(path) for path in services]
-    runs = RunCollector(folders, lambda: {path for one in known for path in overtaken(one)})
-    return [*([runs] if folders else []), *map(LedgerCollector, known)]
-
-
 @contextmanager
-def serve(folders: tuple[Path, ...], listen: str, services: tuple[Path, ...] = ()) -> Iterator[str]:
-    """Serve the page over HTTP while the body runs; gives the address, ``host:port``.
+def serve(collectors: Sequence[Collector], listen: str) -> Iterator[str]:
+    """Serve a page of metrics over HTTP while the body runs; gives the address, ``host:port``.
 
-    ``services`` are service files. Raises ``ConfigError`` for a service file or an address that is
-    none, ``OutputError`` for a folder that is not there or an address that cannot be had.
+    Raises ``ConfigError`` for an address that is none, ``OutputError`` for one that cannot be had.
     """
-    for folder in folders:
-        if not folder.is_dir():
-            raise OutputError(f"{folder} is not a folder; name the one that runs write into")
     host, port = parse_address(listen)
     registry = CollectorRegistry()
-    for collector in collectors(folders, services):
+    for collector in collectors:
         registry.register(collector)
     try:
         server, thread = start_http_server(port, host, registry)

@@ -58,17 +58,17 @@ def predict(place: Place, scheduler: str) -> dict[str, Any]:
 @step("stitch")
 def stitch(place: Place) -> dict[str, Any]:
     """Put the blocks together into the two cloud-optimized GeoTIFFs."""
-    from geoseg.pipeline import predict
+    from geoseg.pipeline import stitch
 
-    return predict.finish_map(open_run(place))
+    return stitch.finish_map(open_run(place))
 
 
 @step("vectorize")
 def vectorize(place: Place) -> dict[str, Any]:
     """Turn the class raster into crop polygons."""
-    from geoseg.pipeline import train
+    from geoseg.pipeline import vectorize
 
-    return train.vectorize_map(open_run(place))
+    return vectorize.vectorize_map(open_run(place))
 
 
 @step("parcels")

@@ -1,4 +1,6 @@
-"""Puts work pool, deployments and automations into the Prefect server: ``python -m geoseg.flows.register``.
+"""Puts work pool, deployments and automations into the Prefect server.
+
+By hand: ``python -m geoseg.flows.register``.
 
 For a server that is new, and again after each change of ``prefect.yaml``. What an operator has set on
 the page stays as it is: schedules turned on, a pool paused, limits of queues, automations turned off.

@@ -82,7 +82,8 @@ def switch(active: bool, service: Path | None = None, every: float | None = None
             deployment = client.read_deployment_by_name(DEPLOYMENT)
         except ObjectNotFound:
             raise ConfigError(
-                f"there is no deployment {DEPLOYMENT}; 'make up' or 'python -m geoseg.flows.register' makes it"
+                f"there is no deployment {DEPLOYMENT}; 'make up' or "
+                "'python -m geoseg.flows.register' makes it"
             ) from None
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             raise ConfigError(

@@ -160,6 +160,6 @@ def train(place: Place) -> dict[str, Any]:
 @step("evaluate")
 def evaluate(place: Place) -> dict[str, Any]:
     """Score the map on labels that training never saw."""
-    from geoseg.pipeline import train
+    from geoseg.pipeline import evaluate
 
-    return train.evaluate_map(open_run(place))
+    return evaluate.evaluate_map(open_run(place))

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from geoseg import __version__
-from geoseg.diagnose.preview import headline
 from geoseg.errors import OutputError
 from geoseg.imagery.clear import Clear, clear_shares
 from geoseg.io import files
@@ -23,6 +22,7 @@ from geoseg.product.pictures import map_pictures
 from geoseg.product.quicklook import write_quicklook
 from geoseg.product.report.outputs import purpose
 from geoseg.product.report.quality_summary import soundness as soundness_of
+from geoseg.product.report.score_lines import headline
 from geoseg.product.report.write import JSON, write_report
 
 STEPS = ("select", "train", "predict", "stitch", "vectorize", "evaluate", "parcels", "change")

@@ -10,9 +10,26 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from geoseg.config.service import ServiceConfig
+from geoseg.diagnose.metrics import RunCollector
 from geoseg.errors import LedgerError
+from geoseg.io import configs
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import STATES, Order
+
+
+def collectors(folders: tuple[Path, ...], services: tuple[Path, ...]) -> list[Collector]:
+    """All that one page shows: the runs below some folders, and the orders of services.
+
+    Raises ``ConfigError`` for a service file that is wrong, ``OutputError`` for a folder that is not
+    there.
+    """
+    known = [configs.load_service(path) for path in services]
+    runs = (
+        [RunCollector(folders, lambda: {path for one in known for path in overtaken(one)})]
+        if folders
+        else []
+    )
+    return [*runs, *map(LedgerCollector, known)]
 
 
 class LedgerCollector(Collector):

@@ -10,11 +10,11 @@ from geoseg.analysis.change.chart import write_chart
 from geoseg.analysis.change.compare import MapPair, open_pair, write_change
 from geoseg.analysis.change.parcels import write_changed_parcels
 from geoseg.analysis.change.tables import change_lines, change_record, change_table
+from geoseg.analysis.parcels.files import default_confidence
 from geoseg.errors import OutputError
 from geoseg.feedback import Progress
 from geoseg.io import files
 from geoseg.io.vector.parcel_layers import describe_layer
-from geoseg.pipeline.parcels import default_confidence
 
 
 @dataclass(frozen=True)
