@@ -19,7 +19,7 @@ from geoseg.service.poll import poll
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from service_season import Runs, describe_model, image
+from tests.support.service_season import Runs, describe_model, image
 
 
 def make(folder: Path, areas: int, images: int, ledger: str | None) -> Path:

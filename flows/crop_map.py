@@ -1,7 +1,7 @@
-"""The deployment's entry of ``crop-map``: a season of rasters in, a crop-type map, its polygons and a report out.
+"""Entry of the flow ``crop-map``, from a season of rasters to a crop-type map, which ``prefect.yaml`` names.
 
-The flow itself is in the package. To adapt it, copy this file and wrap or replace the flow here;
-``prefect.yaml`` names the file.
+The flow itself is in the package. To adapt it, copy this file, wrap or replace the flow here, and
+name the copy.
 """
 
 from geoseg.flows.crop_map import crop_map

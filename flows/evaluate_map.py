@@ -1,7 +1,7 @@
-"""The deployment's entry of ``evaluate-map``: the map of a finished run, scored again.
+"""Entry of the flow ``evaluate-map``, the map of a finished run, scored again, which ``prefect.yaml`` names.
 
-The flow itself is in the package. To adapt it, copy this file and wrap or replace the flow here;
-``prefect.yaml`` names the file.
+The flow itself is in the package. To adapt it, copy this file, wrap or replace the flow here, and
+name the copy.
 """
 
 from geoseg.flows.evaluate_map import evaluate_map

@@ -1,7 +1,7 @@
-"""The deployment's entry of ``train-model``: imagery and labels in, a model bundle out.
+"""Entry of the flow ``train-model``, from imagery and labels to a model bundle, which ``prefect.yaml`` names.
 
-The flow itself is in the package. To adapt it, copy this file and wrap or replace the flow here;
-``prefect.yaml`` names the file.
+The flow itself is in the package. To adapt it, copy this file, wrap or replace the flow here, and
+name the copy.
 """
 
 from geoseg.flows.train_model import train_model

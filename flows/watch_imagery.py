@@ -1,7 +1,7 @@
-"""The deployment's entry of ``watch-imagery``: one poll of every area of a service; new maps are ordered.
+"""Entry of the flow ``watch-imagery``, one poll of every area of a service, which ``prefect.yaml`` names.
 
-The flow itself is in the package. To adapt it, copy this file and wrap or replace the flow here;
-``prefect.yaml`` names the file.
+The flow itself is in the package. To adapt it, copy this file, wrap or replace the flow here, and
+name the copy.
 """
 
 from geoseg.flows.watch_imagery import watch_imagery

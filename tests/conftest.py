@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ import pytest
 from affine import Affine
 from numpy.typing import NDArray
 
-from certificate_authority import Authority
 from geoseg.cli.app import app
 from geoseg.config import TlsConfig
 from geoseg.grid import Grid
@@ -23,14 +20,8 @@ from geoseg.io import plain_yaml
 from geoseg.io.access import confine
 from geoseg.io.raster import geotiffs
 from geoseg.pipeline.run import Run
-
-ROOT = Path(__file__).parents[1]
-
-Raster = Callable[..., Path]
-"""``raster(path, values, nodata=None, bands=(), grid=None)``; see below."""
-
-Site = Callable[[], tuple[str, list[str]]]
-"""``site()``: a host's address, and what was asked of it so far."""
+from tests.support.certificate_authority import Authority
+from tests.support.common import ROOT, Raster, Site, run_geoseg
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +75,9 @@ def season(tmp_path: Path, raster: Raster, tiny_grid: Grid) -> Path:
 @pytest.fixture
 def halves(tmp_path: Path) -> Path:
     """The class raster of a small map, half maize and half wheat; see ``parcel_map``."""
-    from parcel_map import make_halves  # vector libraries, which most tests do without
+    from tests.support.parcel_map import (
+        make_halves,  # vector libraries, which most tests do without
+    )
 
     return make_halves(tmp_path)
 
@@ -92,7 +85,10 @@ def halves(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small run that was really predicted; whoever changes it copies it first."""
-    from made_run import light, make_run  # network libraries, which most tests do without
+    from tests.support.made_run import (  # network libraries, which most tests do without
+        light,
+        make_run,
+    )
 
     return light(make_run(tmp_path_factory.mktemp("made")))
 
@@ -120,7 +116,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A host that nobody may be led to."""
-    from confined import logging_host
+    from tests.support.confined import logging_host
 
     with logging_host(tmp_path_factory.mktemp("site") / "log") as found:
         yield found
@@ -141,18 +137,6 @@ def geoseg(
         return int(ended.value.code or 0), out, err
 
     return run
-
-
-def run_geoseg(*arguments: str, env: dict[str, str] | None = None) -> CompletedProcess[str]:
-    """The command line in a process of its own, from the root of the project."""
-    return subprocess.run(
-        [sys.executable, "-m", "geoseg", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from engine_season import make_bundle, make_imagery, plan
 from geoseg import redaction
 from geoseg.errors import ConfigError
 from geoseg.feedback import Console
 from geoseg.io import logs
 from geoseg.redaction import hide, redact, redact_all
+from tests.support.engine_season import make_bundle, make_imagery, plan
 
 
 @pytest.fixture(autouse=True)

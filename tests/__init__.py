@@ -1,0 +1,1 @@
+"""Tests mirror the package: ``tests/engine/test_stitch.py`` is of ``geoseg/engine/stitch.py``."""

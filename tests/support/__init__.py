@@ -1,0 +1,1 @@
+"""What several test files share: servers, processes, made input, readers of results."""
