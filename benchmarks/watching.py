@@ -6,7 +6,6 @@ python -m benchmarks.watching --areas 200 --images 12 [--ledger postgresql+psyco
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,9 +15,6 @@ from geoseg.feedback import Silent
 from geoseg.io import configs, plain_yaml
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.poll import poll
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
 from tests.support.service_season import Runs, describe_model, image
 
 

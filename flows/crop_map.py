@@ -1,4 +1,4 @@
-"""Entry of the flow ``crop-map``, from a season of rasters to a crop-type map, which ``prefect.yaml`` names.
+"""Entry of the flow ``crop-map``, which ``prefect.yaml`` names.
 
 The flow itself is in the package. To adapt it, copy this file, wrap or replace the flow here, and
 name the copy.

@@ -1,4 +1,4 @@
-"""Entry of the flow ``evaluate-map``, the map of a finished run, scored again, which ``prefect.yaml`` names.
+"""Entry of the flow ``evaluate-map``, which ``prefect.yaml`` names.
 
 The flow itself is in the package. To adapt it, copy this file, wrap or replace the flow here, and
 name the copy.

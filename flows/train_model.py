@@ -1,4 +1,4 @@
-"""Entry of the flow ``train-model``, from imagery and labels to a model bundle, which ``prefect.yaml`` names.
+"""Entry of the flow ``train-model``, which ``prefect.yaml`` names.
 
 The flow itself is in the package. To adapt it, copy this file, wrap or replace the flow here, and
 name the copy.

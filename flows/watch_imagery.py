@@ -1,4 +1,4 @@
-"""Entry of the flow ``watch-imagery``, one poll of every area of a service, which ``prefect.yaml`` names.
+"""Entry of the flow ``watch-imagery``, which ``prefect.yaml`` names.
 
 The flow itself is in the package. To adapt it, copy this file, wrap or replace the flow here, and
 name the copy.

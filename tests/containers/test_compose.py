@@ -16,7 +16,7 @@ from tests.support.docker_files import (
     COMPOSE,
     DOCKER,
     OPEN_FILES,
-    REPOSITORY,
+    ROOT,
     SCHEDULER,
     SCRIPTS,
     SERVICES,
@@ -177,7 +177,7 @@ def test_the_page_asks_nobody_but_its_server() -> None:
 
 
 def test_queues_are_those_of_the_deployments() -> None:
-    entries = plain_yaml.load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    entries = plain_yaml.load((ROOT / "prefect.yaml").read_text())["deployments"]
     queues = {entry["work_pool"]["work_queue_name"] for entry in entries}
     served = {
         word.partition("=")[2]

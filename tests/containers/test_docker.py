@@ -17,7 +17,7 @@ from geoseg.io import plain_yaml
 from tests.support.docker_files import (
     COMPOSE,
     DOCKER,
-    REPOSITORY,
+    ROOT,
     SCHEDULER,
     SERVICES,
     STAGES,
@@ -75,8 +75,8 @@ def test_editing_code_leaves_the_layer_with_torch() -> None:
 
 @pytest.mark.parametrize("source", sorted({s for stage in STAGES.values() for s in copied(stage)}))
 def test_copied_paths_exist_and_reach_the_build(source: str) -> None:
-    assert (REPOSITORY / source).exists()
-    assert f"!{source}" in (REPOSITORY / ".dockerignore").read_text().split()
+    assert (ROOT / source).exists()
+    assert f"!{source}" in (ROOT / ".dockerignore").read_text().split()
 
 
 PINNED = re.compile(r"[a-z]+:(3\.\d+\.\d+|\d\d\.\d+)-(slim-)?[a-z]+(@sha256:[0-9a-f]{64})?")

@@ -165,7 +165,7 @@ def main(config: str, output: str = "", scheduler: str = "") -> int:
 
     run = Run.open(Path(config), Path(output) if output else None)  # before a server is started
     orphan_reaper.start()
-    state = crop_map(config, output, scheduler, return_state=True)
+    state: State[Any] = crop_map(config, output, scheduler, return_state=True)
     if not state.is_completed():
         cause = state.result(raise_on_failure=False)
         if not isinstance(cause, GeosegError):

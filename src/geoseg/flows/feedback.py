@@ -127,7 +127,9 @@ class _FlowStep:
         if self._artifact is None:
             text = f"{self._what}: {self._total} {self._unit}"
             key = f"geoseg-{self._what}"
-            self._artifact = create_progress_artifact(percent, key=key, description=text)
+            made = create_progress_artifact(percent, key=key, description=text)
+            assert isinstance(made, UUID)  # a coroutine only where the caller is one
+            self._artifact = made
         else:
             update_progress_artifact(self._artifact, percent)
 

@@ -102,8 +102,10 @@ def _failure(state: State[Any]) -> Any:
     from geoseg.service import order_run
 
     cause = state.result(raise_on_failure=False)
-    flags = (cause.passing, cause.exit_code) if isinstance(cause, GeosegError) else ()
-    return order_run.Failure(state.message or "it failed", *flags, of_place=of_place(cause))
+    message = state.message or "it failed"
+    if not isinstance(cause, GeosegError):
+        return order_run.Failure(message, of_place=of_place(cause))
+    return order_run.Failure(message, cause.passing, cause.exit_code, of_place(cause))
 
 
 def _named(state: State[Any], held: bool) -> State[Any]:

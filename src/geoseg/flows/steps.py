@@ -77,10 +77,11 @@ def step(name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]
             except GeosegError as error:
                 return mistake(error)
 
-        prefect_task = task(run, name=name)
+        prefect_task = task(name=name)(run)
 
         def call(*arguments: Any) -> State[Any]:
-            return prefect_task(*arguments, return_state=True)
+            state: State[Any] = prefect_task(*arguments, return_state=True)
+            return state
 
         return call
 
