@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 from benchmarks import machine
 from geoseg.config import TrainConfig
 from geoseg.grid import Window
-from geoseg.learning.accelerator import Machine
+from geoseg.learning.accelerator import Accelerator
 from geoseg.learning.batches import Batch, Loader
-from geoseg.learning.fitting import Fit
+from geoseg.learning.fitting import Trainer
 from geoseg.learning.losses import masked_cross_entropy
 from geoseg.learning.samples import Samples
 from geoseg.legend import Legend, LegendClass
@@ -41,7 +41,7 @@ def lanes() -> Step:
     """geoseg's steps."""
     keep_memory()
     legend = Legend(tuple(LegendClass(n, str(n), "#123456") for n in range(CLASSES)))
-    fit = Fit(_network(), _loader(), legend, Machine.choose(CONFIG))
+    fit = Trainer(_network(), _loader(), legend, Accelerator.choose(CONFIG))
     batches, numbers = _endless(fit.loader, fit.preparing), count()
     return lambda: fit.step(next(batches), 1, next(numbers))
 
@@ -50,7 +50,7 @@ def whole() -> Step:
     """Whole batches, each operation on all cores: the same loss, optimizer, average and batches."""
     keep_memory()
     torch.set_num_threads(machine.cores())
-    network, weights, device = _network(), torch.ones(CLASSES), Machine.choose(CONFIG)
+    network, weights, device = _network(), torch.ones(CLASSES), Accelerator.choose(CONFIG)
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), CONFIG.learning_rate, fused=True)
     average = AveragedModel(network, avg_fn=lambda old, new, _: 0.98 * old + 0.02 * new)

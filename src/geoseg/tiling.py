@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from geoseg.errors import ConfigError
 from geoseg.grid import Window
 
-STRIP = 4096
+VISIT_COLUMN_WIDTH = 4096
 """Width in pixels of the columns in which blocks are visited."""
 
 
@@ -144,11 +144,11 @@ class Plan:
     def __iter__(self) -> Iterator[Block]:
         """The blocks, each next to the one before: what both read is then still in memory.
 
-        Column by column of ``STRIP`` pixels, in each to and fro from the top down. Strips bound what
+        Column by column of ``VISIT_COLUMN_WIDTH`` pixels, in each to and fro from the top down. Strips bound what
         must be remembered from one row of blocks to the next, however wide the grid is.
         """
         rows, cols = self.shape
-        across = max(1, STRIP // self.block)
+        across = max(1, VISIT_COLUMN_WIDTH // self.block)
         for first in range(0, cols, across):
             strip = range(first, min(first + across, cols))
             for row in range(rows):

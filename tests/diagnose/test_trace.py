@@ -205,7 +205,7 @@ def test_any_pixel_is_as_in_its_block(variant: Mapped, row: int, col: int) -> No
 def test_probabilities_are_those_of_the_block_bit_for_bit(
     variant: Mapped, where: tuple[int, int]
 ) -> None:
-    bench = worker_context.workplace(variant.job_file, 1)
+    bench = worker_context.worker_context_of(variant.job_file, 1)
     plan = bench.job.plan
     block = plan.block_at(*(min(n, most - 1) for n, most in zip(where, plan.shape, strict=True)))
     cube = bench.read(block.extent)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.engine.inputs import to_input, upload
+from geoseg.engine.inputs import preprocess, to_device
 from geoseg.imagery.cube import Cube
 from geoseg.imagery.features import to_features
 from geoseg.normalization import Normalization
@@ -57,10 +57,10 @@ def test_same_numbers_as_in_training(
     expected, _ = to_features(cube, normalization)
     pads = [(0, 0), (0, -height % stride), (0, -width % stride)]
     expected = np.pad(expected, pads, mode="reflect")
-    given_to_network = to_input(upload(cube, CPU), normalization, stride, "fp32")
+    given_to_network = preprocess(to_device(cube, CPU), normalization, stride, "fp32")
     assert given_to_network.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_array_equal(given_to_network[0].numpy(), expected)
-    half = to_input(upload(cube, CPU), normalization, stride, "bf16")
+    half = preprocess(to_device(cube, CPU), normalization, stride, "bf16")
     assert torch.equal(half[0], torch.from_numpy(expected).bfloat16())
 
 
@@ -68,7 +68,7 @@ def test_asinh_is_the_same_to_a_hair() -> None:
     cube = _cube(2, 2, 33, 47, "float32", seed=1)
     normalization = _normalization(4, "asinh")
     expected, _ = to_features(cube, normalization)
-    found = to_input(upload(cube, CPU), normalization, 1, "fp32")[0].numpy()
+    found = preprocess(to_device(cube, CPU), normalization, 1, "fp32")[0].numpy()
     np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-7)
 
 
@@ -76,7 +76,7 @@ def test_the_raw_values_stay_as_they_are() -> None:
     """The same pixels feed every member of an ensemble."""
     cube = _cube(2, 2, 20, 20, "float32", seed=2)
     before = cube.values.copy()
-    to_input(upload(cube, CPU), _normalization(4, "none"), 32, "fp32")
+    preprocess(to_device(cube, CPU), _normalization(4, "none"), 32, "fp32")
     np.testing.assert_array_equal(cube.values, before)
 
 
@@ -86,6 +86,6 @@ def test_a_part_of_a_block_is_that_part(part: tuple[slice, slice]) -> None:
     cut = Cube(cube.values[:, :, *part].copy(), cube.valid[:, *part].copy())
     normalization = _normalization(6, "none")
     assert torch.equal(
-        to_input(upload(cube, CPU)[part], normalization, 8, "fp32"),
-        to_input(upload(cut, CPU), normalization, 8, "fp32"),
+        preprocess(to_device(cube, CPU)[part], normalization, 8, "fp32"),
+        preprocess(to_device(cut, CPU), normalization, 8, "fp32"),
     )

@@ -17,7 +17,7 @@ from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
 from geoseg.engine import block as blocks
 from geoseg.engine import choice, sizing
 from geoseg.engine.block import part_path, predict_block, read_receipt
-from geoseg.engine.choice import Choice, Wish, choose
+from geoseg.engine.choice import PrecisionDecision, PrecisionRequest, choose
 from geoseg.errors import ChangedInputError, MemoryLimitError, ModelError, OutputError
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.scenes import select
@@ -148,9 +148,9 @@ def test_auto_takes_bf16_only_where_it_gives_the_same_map(
     monkeypatch.setattr(choice, "native", lambda device: "bf16")
     named = tuple((folder, identify(folder)) for folder in bundles[:1])
 
-    def chosen(agreement: float) -> Choice:
-        answer = choose(Wish(imagery, named, "auto", agreement))
-        assert isinstance(answer, Choice)
+    def chosen(agreement: float) -> PrecisionDecision:
+        answer = choose(PrecisionRequest(imagery, named, "auto", agreement))
+        assert isinstance(answer, PrecisionDecision)
         return answer
 
     easy = chosen(0.5)
@@ -159,9 +159,9 @@ def test_auto_takes_bf16_only_where_it_gives_the_same_map(
     assert 0.5 < easy.agreement < 1, "weights at random: some pixels stand on the edge"
     strict = chosen(1.0)
     assert (strict.precision, strict.agreement) == ("fp32", easy.agreement)
-    assert choose(Wish(imagery, named, "bf16", 1.0)).precision == "bf16", "told so"  # type: ignore[union-attr]
+    assert choose(PrecisionRequest(imagery, named, "bf16", 1.0)).precision == "bf16", "told so"  # type: ignore[union-attr]
     monkeypatch.setattr(choice, "native", lambda device: "fp32")
-    assert chosen(0.5) == Choice("fp32", choice.machine.device())
+    assert chosen(0.5) == PrecisionDecision("fp32", choice.machine.device())
 
 
 def test_another_format_is_another_run(
@@ -203,7 +203,7 @@ def test_auto_gives_up_cache_before_block_and_block_before_the_run(
     card = load_card(bundles[0])
     wanted = PredictConfig(core=256, margin=64)
     lattice = make_lattice(wanted, (card,), 9000, 9000)
-    load_of = sizing.Load(
+    load_of = sizing.MemoryModel(
         imagery=sizing.Imagery(12, 60, 120, (512, 512)),
         lattice=lattice,
         classes=8,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.engine.executors import executor
-from geoseg.engine.routes import Routes
+from geoseg.engine.routes import BlockQueues
 from geoseg.tiling import Block, Lattice, Plan
 
 sides = st.integers(1, 12 * 32)
@@ -25,7 +25,7 @@ def test_every_block_once_in_any_order_of_asking(
     plan = Plan(Lattice(height, width, core=32, margin=0), block=32)
     blocks = [block.id for block in plan]
     done = data.draw(st.sets(st.sampled_from(blocks)))
-    routes = Routes(plan, done, count)
+    routes = BlockQueues(plan, done, count)
     taken = []
     while block := routes.take(data.draw(st.integers(0, count - 1))):
         taken.append(block.id)
@@ -33,7 +33,7 @@ def test_every_block_once_in_any_order_of_asking(
     assert all(routes.take(route) is None for route in range(count))
 
 
-def _all_of(routes: Routes, route: int) -> list[Block]:
+def _all_of(routes: BlockQueues, route: int) -> list[Block]:
     found = []
     while block := routes.take(route):
         found.append(block)
@@ -42,12 +42,12 @@ def _all_of(routes: Routes, route: int) -> list[Block]:
 
 def test_one_route_is_the_plan() -> None:
     plan = Plan(Lattice(320, 256, core=32, margin=0), block=32)
-    assert _all_of(Routes(plan, (), 1), 0) == list(plan)
+    assert _all_of(BlockQueues(plan, (), 1), 0) == list(plan)
 
 
 def test_processes_that_take_turns_stay_among_neighbours() -> None:
     plan = Plan(Lattice(640, 256, core=32, margin=0), block=32)
-    routes, walk = Routes(plan, (), 2), list(plan)
+    routes, walk = BlockQueues(plan, (), 2), list(plan)
     turns = [(routes.take(0), routes.take(1)) for _ in range(len(walk) // 2)]
     first, second = (list(own) for own in zip(*turns, strict=True))
     assert first + second == walk
@@ -55,7 +55,7 @@ def test_processes_that_take_turns_stay_among_neighbours() -> None:
 
 def test_the_quick_relieve_the_slow() -> None:
     plan = Plan(Lattice(32, 32 * 16, core=32, margin=0), block=32)
-    routes = Routes(plan, (), 2)
+    routes = BlockQueues(plan, (), 2)
     taken = [routes.take(1) for _ in range(12)]
     # Its own eight, then the second half of the other's eight, whose first is where the other is not.
     assert [block.col for block in taken if block] == [*range(8, 16), *range(4, 8)]

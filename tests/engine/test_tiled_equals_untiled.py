@@ -17,7 +17,7 @@ from torch import Tensor
 
 from geoseg.config import ClassEntry
 from geoseg.engine.ensemble import Ensemble
-from geoseg.engine.inputs import RawPatch, upload
+from geoseg.engine.inputs import RawPatch, to_device
 from geoseg.engine.stitch import stitch
 from geoseg.grid import Window
 from geoseg.imagery.cube import Cube
@@ -79,7 +79,7 @@ def _scene(height: int, width: int, seed: int) -> np.ndarray:
 def _untiled(features: np.ndarray, ensemble: Ensemble) -> np.ndarray:
     """One pass over everything, ``float32[K, H, W]``."""
     valid = np.ones((1, *features.shape[1:]), dtype=bool)
-    raw = upload(Cube(features[np.newaxis].copy(), valid), torch.device("cpu"))
+    raw = to_device(Cube(features[np.newaxis].copy(), valid), torch.device("cpu"))
     return ensemble.probabilities([raw])[0].numpy()
 
 
@@ -89,7 +89,7 @@ def _tiled(features: np.ndarray, ensemble: Ensemble, plan: Plan) -> np.ndarray:
     for block in plan:
         part = features[:, *block.extent.within(plan.lattice.window)]
         valid = np.ones((1, *part.shape[1:]), dtype=bool)
-        raw = upload(Cube(part[np.newaxis], valid), torch.device("cpu"))
+        raw = to_device(Cube(part[np.newaxis], valid), torch.device("cpu"))
 
         def forward(extents: Sequence[Window], raw: RawPatch = raw, block: Block = block) -> Tensor:
             return ensemble.probabilities([raw[e.within(block.extent)] for e in extents])

@@ -60,7 +60,7 @@ def test_the_seam_error_is_what_the_patches_change(
 
     monkeypatch.setattr(tiling_error, "stitch", witnessed)
     torch.set_num_threads(3)
-    found = tiling_error.measure_seam(bundle, select(imagery), MARGIN)
+    found = tiling_error.measure_tiling_error(bundle, select(imagery), MARGIN)
     pixels, differs = _counted(tmp_path / "season", bundle)
     assert found is not None
     assert found.pixels == pixels

@@ -11,7 +11,7 @@ import pytest
 from geoseg.engine import worker_context as workplaces
 from geoseg.engine.block import predict_block
 from geoseg.engine.job import Job
-from geoseg.engine.worker_context import KEPT, workplace
+from geoseg.engine.worker_context import KEPT, worker_context_of
 from geoseg.model.predictor import load_predictor
 from tests.support.engine_season import make_bundle, make_imagery, plan, predict_here, whole_map
 
@@ -49,13 +49,13 @@ def test_runs_that_alternate_get_their_own_maps(jobs: list[Job], tmp_path: Path)
 
 def test_a_run_keeps_its_place_beside_others(jobs: list[Job]) -> None:
     workplaces.close()
-    first, second = workplace(jobs[0].file, 2), workplace(jobs[1].file, 2)
-    assert workplace(jobs[0].file, 2) is first
+    first, second = worker_context_of(jobs[0].file, 2), worker_context_of(jobs[1].file, 2)
+    assert worker_context_of(jobs[0].file, 2) is first
     assert first.lane is second.lane
     for job in jobs[1:]:
-        workplace(job.file, 2)
-    assert workplace(jobs[1].file, 2) is second
-    assert workplace(jobs[0].file, 2) is not first
+        worker_context_of(job.file, 2)
+    assert worker_context_of(jobs[1].file, 2) is second
+    assert worker_context_of(jobs[0].file, 2) is not first
 
 
 def test_what_is_idle_is_let_go(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_what_is_idle_is_let_go(jobs: list[Job], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(workplaces, "_watched", False)
     job = jobs[0]
     _, before = load_predictor(*job.bundles[0], "fp32", "cpu")
-    place = workplace(job.file, 1)
+    place = worker_context_of(job.file, 1)
     place.read(next(iter(job.plan)).extent)
     until = time.monotonic() + 10
     while workplaces._open:

@@ -23,11 +23,11 @@ from geoseg.imagery.labels import open_labels
 from geoseg.imagery.scenes import select
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.learning import samples as samples_module
-from geoseg.learning.accelerator import Machine
+from geoseg.learning.accelerator import Accelerator
 from geoseg.learning.batches import Loader
 from geoseg.learning.compare import Sampling, random_forest
 from geoseg.learning.evaluate import HeldBack, Truth, evaluate
-from geoseg.learning.fitting import Fit
+from geoseg.learning.fitting import Trainer
 from geoseg.learning.metrics import Scores
 from geoseg.learning.samples import Cells, Samples, Source, cut, draw
 from geoseg.learning.split import Part, plan_split
@@ -254,7 +254,7 @@ def test_the_saved_weights_have_the_recorded_score(
     card, network = load(trained.bundle)
     samples = cut(draw(season.source(), TRAIN), tmp_path, Silent())
     loader = Loader(samples, card.normalization, TRAIN)
-    fit = Fit(network, loader, LEGEND, Machine.choose(TRAIN))
+    fit = Trainer(network, loader, LEGEND, Accelerator.choose(TRAIN))
     scores = fit.validate()
     assert scores.to_dict() == card.metrics
     assert scores.pixels == sum(card.training["pixels"]["validation"].values()) - _empty(season)
@@ -298,7 +298,7 @@ def test_a_run_with_other_threads_keeps_its_model(season: Season, tmp_path: Path
     assert trained(threads=2, seed=9) != first
 
 
-class _Waning(Fit):
+class _Waning(Trainer):
     """A fit whose second epoch is its best, by decree; remembers the weights of each epoch."""
 
     def validate(self) -> Scores:
@@ -314,7 +314,7 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best(cut_samples:
     network = build(
         NetworkSpec(encoder="resnet18", depth=3, decoder_channels=(8, 8, 8), channels=6, classes=3)
     )
-    fit = _Waning(network, loader, LEGEND, Machine.choose(config))
+    fit = _Waning(network, loader, LEGEND, Accelerator.choose(config))
     found = fit.run(Silent())
     assert (found.best_epoch, len(found.history)) == (2, 5)
     assert found.scores.confusion[0, 0] == 9

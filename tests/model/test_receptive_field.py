@@ -1,4 +1,4 @@
-"""The reach of a network, against hand counts, gradients and the thing itself."""
+"""The receptive_field_radius of a network, against hand counts, gradients and the thing itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from torch.nn import functional as F
 
 from geoseg.errors import ModelError
 from geoseg.model.networks import NetworkSpec, build
-from geoseg.model.receptive_field import REACH_LIMIT, exact_margin, margin_for, reach
+from geoseg.model.receptive_field import (
+    REACH_LIMIT,
+    exact_margin,
+    margin_for,
+    receptive_field_radius,
+)
 
 CHANNELS = 4
 
@@ -58,7 +63,7 @@ HAND = {
 
 @pytest.mark.parametrize(("layers", "stride", "expected"), HAND.values(), ids=HAND)
 def test_counted_by_hand(layers: list[nn.Module], stride: int, expected: int) -> None:
-    assert reach(nn.Sequential(*layers), CHANNELS, stride) == expected
+    assert receptive_field_radius(nn.Sequential(*layers), CHANNELS, stride) == expected
 
 
 def _make_positive(network: nn.Module) -> nn.Module:
@@ -91,7 +96,7 @@ def _gradient_reach(network: nn.Module, stride: int, width: int) -> int:
 )
 def test_gradients_agree(encoder: str, depth: int, expected: int) -> None:
     network, stride = _unet(encoder, depth)
-    assert reach(network, CHANNELS, stride) == expected
+    assert receptive_field_radius(network, CHANNELS, stride) == expected
     width = exact_margin(2 * expected + 4 * stride, stride)
     assert width is not None
     assert _gradient_reach(_make_positive(network), stride, width) == expected
@@ -100,7 +105,7 @@ def test_gradients_agree(encoder: str, depth: int, expected: int) -> None:
 @pytest.mark.parametrize(("encoder", "depth"), [("resnet18", 3), ("mobilenet_v2", 3)])
 def test_beyond_the_reach_nothing_moves(encoder: str, depth: int) -> None:
     network, stride = _unet(encoder, depth)
-    far = reach(network, CHANNELS, stride)
+    far = receptive_field_radius(network, CHANNELS, stride)
     assert far is not None
     positive = _make_positive(network)
     width = exact_margin(2 * far + 3 * stride, stride)
@@ -134,7 +139,7 @@ def test_beyond_the_reach_nothing_moves(encoder: str, depth: int) -> None:
 )
 def test_encoders(encoder: str, depth: int, expected: int | None) -> None:
     network, stride = _unet(encoder, depth)
-    assert reach(network, CHANNELS, stride) == expected
+    assert receptive_field_radius(network, CHANNELS, stride) == expected
 
 
 OPERATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -176,13 +181,13 @@ class _Everywhere(nn.Module):
     ids=["swallowed", "global", "beyond the limit"],
 )  # fmt: skip
 def test_no_bound(network: nn.Module) -> None:
-    assert reach(network, CHANNELS, 1) is None
+    assert receptive_field_radius(network, CHANNELS, 1) is None
 
 
 def test_the_network_stays_as_it_is() -> None:
     network = nn.Sequential(_conv(3), nn.BatchNorm2d(CHANNELS)).double().train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    assert reach(network, CHANNELS, 1) == 1
+    assert receptive_field_radius(network, CHANNELS, 1) == 1
     assert network.training
     assert network[0].weight.dtype == torch.float64
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
@@ -192,7 +197,7 @@ def test_damaged_weights() -> None:
     network = _conv(3)
     network.weight.data[0, 0, 0, 0] = torch.inf
     with pytest.raises(ModelError, match="not finite"):
-        reach(network, CHANNELS, 1)
+        receptive_field_radius(network, CHANNELS, 1)
 
 
 @pytest.mark.parametrize(

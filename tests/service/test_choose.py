@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from geoseg.config.service import ReadyConfig, SeasonConfig
-from geoseg.imagery.catalogs.found import Found
+from geoseg.imagery.catalogs.found import CatalogItem
 from geoseg.service.choose import choose, judge, why_not
 from geoseg.service.orders import Choice, Order, utc_now
 
@@ -20,7 +20,7 @@ YEAR = SeasonConfig(start=dt.date(2025, 1, 1), end=dt.date(2025, 12, 31))
 READY = ReadyConfig()
 
 images = st.builds(
-    Found,
+    CatalogItem,
     item=st.sampled_from([f"item-{n}" for n in range(30)]),
     date=st.dates(dt.date(2024, 11, 1), dt.date(2026, 2, 1)),
     version=st.sampled_from("abc"),
@@ -41,10 +41,10 @@ seasons = st.builds(
 )
 
 
-def month(number: int, **fields: Any) -> Found:
+def month(number: int, **fields: Any) -> CatalogItem:
     day = dt.date(2025, number, 15)
     content = {"version": "v1", "clear": 0.9, "acquisition": str(day), **fields}
-    return Found(str(day), day, **content)
+    return CatalogItem(str(day), day, **content)
 
 
 @given(seasons, st.dates(dt.date(2024, 11, 1), dt.date(2026, 2, 1)))
@@ -59,7 +59,7 @@ def test_a_day_lies_in_one_slot_at_most(season: SeasonConfig, day: dt.date) -> N
 
 @given(seasons, st.lists(images, max_size=30), st.randoms(use_true_random=False))
 def test_each_slot_has_the_clearest_of_its_images(
-    season: SeasonConfig, found: list[Found], shuffled: Any
+    season: SeasonConfig, found: list[CatalogItem], shuffled: Any
 ) -> None:
     found = [judge(one, READY) for one in found]
     slots = season.windows()

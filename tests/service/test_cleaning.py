@@ -9,7 +9,7 @@ from geoseg.config.service import ServiceConfig
 from geoseg.io import locks
 from geoseg.service.cleaning import clean_up
 from geoseg.service.ledger.ledger import Ledger
-from geoseg.service.order_folder import FETCH, Place
+from geoseg.service.order_folder import FETCH, OrderFolder
 from geoseg.service.orders import Order, State
 
 
@@ -30,7 +30,7 @@ def _service(folder: Path) -> ServiceConfig:
 
 def _order(ledger: Ledger, service: ServiceConfig, letter: str, state: State) -> Order:
     """An order that came to an end, with what a run of it leaves."""
-    place = Place.of(service, "north", letter * 64)
+    place = OrderFolder.of(service, "north", letter * 64)
     order = ledger.claim("north", "2025", letter * 64, (), place.config, place.output)
     assert order is not None
     ledger.begin(order.id, letter)
@@ -60,7 +60,7 @@ def test_older_maps_go_and_what_somebody_may_look_at_stays(tmp_path: Path) -> No
         assert clean_up(service, ledger, newest) == 4
     there = {letter: order.config.parent.is_dir() for letter, order in made.items()}
     assert there == {"a": False, "b": True, "c": False, "d": True}
-    images = Place.of(service, "north", "a" * 64).imagery
+    images = OrderFolder.of(service, "north", "a" * 64).imagery
     assert sorted(path.name for path in images.iterdir()) == ["item-b", "item-d"]
     assert not list(newest.output.glob("work/blocks-*"))
     assert list(made["b"].output.glob("work/blocks-*"))

@@ -12,7 +12,7 @@ import pytest
 from geoseg.errors import ChangedInputError
 from geoseg.feedback import Silent
 from geoseg.service.ledger.ledger import Ledger
-from geoseg.service.order_run import Assignment, Failure, fetch, tell
+from geoseg.service.order_run import Failure, OrderRun, fetch, tell
 from geoseg.service.orders import Order
 from tests.support.service_season import APRIL, MAY, Runs, image, load, look, service_file
 
@@ -32,8 +32,8 @@ def service(tmp_path: Path) -> Path:
     return path
 
 
-def first_run(service: Path) -> Assignment:
-    return Assignment(service, 1, "run-1-1")
+def first_run(service: Path) -> OrderRun:
+    return OrderRun(service, 1, "run-1-1")
 
 
 def orders(service: Path) -> tuple[Order, ...]:
@@ -51,7 +51,7 @@ def test_an_image_that_comes_back_lets_its_order_go_on(
         fetch(first_run(service), Silent())
     assert gone.value.of_place
     for attempt in (1, 2, 3):  # of one try
-        assert tell(Assignment(service, 1, f"run-1-{attempt}"), MISTAKE) == "waiting"
+        assert tell(OrderRun(service, 1, f"run-1-{attempt}"), MISTAKE) == "waiting"
         time.sleep(0.05)
         record = look(service, Runs(tmp_path / "runs"))
         assert record["waiting"][AREA] == "1 of 2 slots has no clear image: 2025-04 (none)"
@@ -63,7 +63,7 @@ def test_an_image_that_comes_back_lets_its_order_go_on(
     else:
         shutil.copy(away, april)  # other times, the same bytes
         os.utime(april, (1e9, 1e9))
-    assert fetch(Assignment(service, 1, "run-1-4"), Silent())["there"] == 0
+    assert fetch(OrderRun(service, 1, "run-1-4"), Silent())["there"] == 0
     time.sleep(0.05)
     look(service, Runs(tmp_path / "runs"))
     (order,) = orders(service)
@@ -90,7 +90,7 @@ def test_the_model_is_away(service: Path, tmp_path: Path) -> None:
     shutil.move(tmp_path / "aside", tmp_path / "model")
     time.sleep(0.05)
     look(service, Runs(tmp_path / "runs"))
-    fetch(Assignment(service, 1, "run-1-2"), Silent())
+    fetch(OrderRun(service, 1, "run-1-2"), Silent())
 
 
 def test_a_mistake_while_all_images_are_there_is_one(service: Path) -> None:
@@ -115,4 +115,4 @@ def test_the_work_folder_is_away(service: Path, tmp_path: Path) -> None:
     shutil.move(tmp_path / "aside", folder)
     time.sleep(0.05)
     look(service, Runs(tmp_path / "runs"))
-    assert fetch(Assignment(service, 1, "run-1-2"), Silent())["fetched"] == 0
+    assert fetch(OrderRun(service, 1, "run-1-2"), Silent())["fetched"] == 0

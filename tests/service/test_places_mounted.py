@@ -12,7 +12,7 @@ import pytest
 from geoseg.errors import OutputError
 from geoseg.pipeline.run import Run
 from geoseg.service.ledger.ledger import Ledger
-from geoseg.service.order_run import Assignment, Failure, tell
+from geoseg.service.order_run import Failure, OrderRun, tell
 from geoseg.service.orders import Order
 from tests.support.served import AREA, SEASON, Served
 from tests.support.service_season import service_file
@@ -40,7 +40,7 @@ def try_again(served: Served, number: int) -> Order:
     try:
         served.judge_and_publish(number)
     except OutputError as error:
-        tell(Assignment(served.file, number, "run"), Failure(str(error), of_place=error.of_place))
+        tell(OrderRun(served.file, number, "run"), Failure(str(error), of_place=error.of_place))
     with Ledger.open(served.config) as ledger:
         return ledger.order(number)
 

@@ -26,7 +26,7 @@ from geoseg.feedback import Silent
 from geoseg.io.store.objects import open_store
 from geoseg.pipeline.run import Run
 from geoseg.service.publish import publish_map, read_shelf
-from geoseg.service.published_collection import Placement
+from geoseg.service.published_collection import VersionId
 from geoseg.service.versions import last_published
 from tests.support.made_run import KEYS, TESTS, light, make_run, s3_server, variant
 from tests.support.published_reader import getter, read_all, s3_client
@@ -102,8 +102,8 @@ def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Destination:
     return Destination(f"s3://maps/{tmp_path.name}", request.getfixturevalue("service"))
 
 
-def place(sequence: int, season: str = SEASON, area: str = AREA) -> Placement:
-    return Placement(area, season, sequence, f"{sequence:08x}")
+def place(sequence: int, season: str = SEASON, area: str = AREA) -> VersionId:
+    return VersionId(area, season, sequence, f"{sequence:08x}")
 
 
 def publish(run: Run, config: PublishConfig, sequence: int, **names: str) -> dict[str, Any]:

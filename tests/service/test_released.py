@@ -13,14 +13,14 @@ from geoseg.pipeline.describe import describe_products
 from geoseg.pipeline.report import write_reports
 from geoseg.pipeline.run import Run
 from geoseg.service.ledger.ledger import Ledger
-from geoseg.service.order_run import Assignment, Failure, judge, publish, tell
+from geoseg.service.order_run import Failure, OrderRun, judge, publish, tell
 from tests.support.served import AREA, Served
 from tests.support.service_season import service_file
 
 
 def finish(served: Served, number: int, run_id: str) -> Run:
     """The steps of an order's run from its gates on."""
-    run, assignment = served.run(number), Assignment(served.file, number, run_id)
+    run, assignment = served.run(number), OrderRun(served.file, number, run_id)
     judge(run, assignment)
     write_reports(run)
     describe_products(run)
@@ -35,7 +35,7 @@ def test_a_released_map_says_so(tmp_path: Path, made: Run) -> None:
     with pytest.raises(GateError, match="mapped") as failed:
         finish(served, number, "run")
     assert "released" not in (served.run(number).folder.root / "report.md").read_text().lower()
-    assert tell(Assignment(file, number, "run"), Failure(str(failed.value), False, 4)) == (
+    assert tell(OrderRun(file, number, "run"), Failure(str(failed.value), False, 4)) == (
         "quarantined"
     )
     with Ledger.open(served.config) as ledger:

@@ -14,7 +14,7 @@ from geoseg.feedback import Silent
 from geoseg.pipeline.run import Run
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.publish import publish_map
-from geoseg.service.published_collection import Placement
+from geoseg.service.published_collection import VersionId
 from geoseg.service.release import next_place
 from tests.support.made_run import KEYS, s3_server, variant
 from tests.support.published_reader import s3_client
@@ -206,7 +206,7 @@ def test_by_hand_and_by_the_ledger_numbers_go_on_alike(served: Served) -> None:
     """One above the highest that the destination knows, also of what has left it."""
     config = PublishConfig(destination=str(served.maps), keep=1)
     for number in (1, 7):
-        publish_map(served.made, Placement(AREA, SEASON, number, f"{number:08x}"), config, Silent())
+        publish_map(served.made, VersionId(AREA, SEASON, number, f"{number:08x}"), config, Silent())
     (served.maps / AREA / f"{SEASON}-0009-0badcafe").mkdir()  # a try that came to no end
     assert next_place(served.made, AREA, SEASON, config).sequence == 10
     served.publish("a")

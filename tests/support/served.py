@@ -12,7 +12,7 @@ from geoseg.feedback import Silent
 from geoseg.io.store.objects import open_store
 from geoseg.pipeline.run import Run, RunFolder
 from geoseg.service.ledger.ledger import Ledger
-from geoseg.service.order_run import Assignment, judge, publish
+from geoseg.service.order_run import OrderRun, judge, publish
 from geoseg.service.publish import read_shelf
 from geoseg.service.republish import republish
 from geoseg.service.versions import survey
@@ -61,8 +61,8 @@ class Served:
 
     def judge_and_publish(self, number: int) -> dict[str, Any]:
         run = self.run(number)
-        judge(run, Assignment(self.file, number, "run"))
-        return publish(run, Assignment(self.file, number, "run"))
+        judge(run, OrderRun(self.file, number, "run"))
+        return publish(run, OrderRun(self.file, number, "run"))
 
     def again(self, number: int) -> dict[str, Any]:
         with Ledger.open(self.config) as ledger:

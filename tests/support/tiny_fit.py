@@ -15,9 +15,9 @@ from torch import nn
 from geoseg.config import TrainConfig
 from geoseg.feedback import Silent
 from geoseg.grid import Window
-from geoseg.learning.accelerator import Machine
+from geoseg.learning.accelerator import Accelerator
 from geoseg.learning.batches import Loader
-from geoseg.learning.fitting import Fit
+from geoseg.learning.fitting import Trainer
 from geoseg.learning.samples import Samples
 from geoseg.legend import UNKNOWN, Legend, LegendClass
 from geoseg.normalization import Normalization
@@ -64,10 +64,12 @@ def samples() -> Samples:
     )
 
 
-def fit(config: TrainConfig = CONFIG, norm: bool = True) -> Fit:
+def fit(config: TrainConfig = CONFIG, norm: bool = True) -> Trainer:
     """A fit that is still to be run."""
     same = Normalization(transform="none", knee=(1,) * 4, mean=(800,) * 4, std=(300,) * 4)
-    return Fit(network(norm), Loader(samples(), same, config), LEGEND, Machine.choose(config))
+    return Trainer(
+        network(norm), Loader(samples(), same, config), LEGEND, Accelerator.choose(config)
+    )
 
 
 def digest(module: nn.Module) -> str:

@@ -51,7 +51,7 @@ def ledger(
 
     config = configs.load_service(service)
     with Ledger.open(config) as opened:
-        wanted = acts.Wanted(retry, release, republish, area)
+        wanted = acts.ActRequest(retry, release, republish, area)
         told = False
         for line in acts.act(config, opened, wanted, Console()):
             typer.echo(line)

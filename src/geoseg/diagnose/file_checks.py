@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.diagnose.location import Place, centre
+from geoseg.diagnose.location import PixelLocation, centre
 from geoseg.engine.block import part_path
 from geoseg.engine.job import Job
 from geoseg.engine.probe import block_at
@@ -23,7 +23,7 @@ ABSENT = "not there yet"
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class FileCheck:
     """One file at one pixel."""
 
     file: str
@@ -49,8 +49,8 @@ class _Source:
 
 
 def raster_witnesses(
-    job: Job, folder: RunFolder, place: Place, expected: Sequence[int] | None
-) -> Iterator[Witness]:
+    job: Job, folder: RunFolder, place: PixelLocation, expected: Sequence[int] | None
+) -> Iterator[FileCheck]:
     """The block's file and the rasters; ``expected``: a prediction's layers, None where unknown."""
     # On a GPU percents depend a little on which patches are computed together.
     slack = 1 if job.pixels.device == "cuda" else 0
@@ -61,10 +61,10 @@ def raster_witnesses(
             first = source.layers.start
             slacks = [0 if layer == 0 else slack for layer in range(first, source.layers.stop)]
             agrees = _close(values, expected[source.layers], slacks)
-        yield Witness(source.file, str(source.path), values, agrees, note)
+        yield FileCheck(source.file, str(source.path), values, agrees, note)
 
 
-def _sources(job: Job, folder: RunFolder, place: Place) -> Iterator[_Source]:
+def _sources(job: Job, folder: RunFolder, place: PixelLocation) -> Iterator[_Source]:
     block = block_at(job, place.row, place.col)
     inner = Window(place.row - block.core.row, place.col - block.core.col, 1, 1)
     pixel, whole = Window(place.row, place.col, 1, 1), (job.height, job.width)
@@ -98,18 +98,20 @@ def _close(values: Sequence[int], expected: Sequence[int], slacks: Sequence[int]
 
 
 def polygon_witness(
-    folder: RunFolder, grid: Grid, place: Place, expected: Sequence[int] | None
-) -> tuple[Witness, list[dict[str, Any]]]:
+    folder: RunFolder, grid: Grid, place: PixelLocation, expected: Sequence[int] | None
+) -> tuple[FileCheck, list[dict[str, Any]]]:
     """The polygon layer, and the attributes of what lies at the pixel's centre: one polygon at most.
 
     Raises ``OutputError`` where the layer cannot be read.
     """
     path = folder.polygons
     if not path.is_file():
-        return Witness("polygons", str(path), [], None, ABSENT), []
+        return FileCheck("polygons", str(path), [], None, ABSENT), []
     found = attributes_at(path, LAYER, *centre(grid, place.row, place.col))
     codes = [int(row["code"]) for row in found]
     agrees = None
     if expected is not None:
         agrees = codes == [code for code in expected[:1] if code != NODATA]
-    return Witness("polygons", str(path), codes, agrees, "" if found else "no polygon here"), found
+    return FileCheck(
+        "polygons", str(path), codes, agrees, "" if found else "no polygon here"
+    ), found

@@ -16,7 +16,7 @@ DEGREES = "EPSG:4326"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PixelLocation:
     """A pixel of a grid, and a point in it."""
 
     row: int
@@ -29,7 +29,7 @@ class Place:
     lat: float | None
 
 
-def pixel_at(grid: Grid, lon: float, lat: float) -> Place:
+def pixel_at(grid: Grid, lon: float, lat: float) -> PixelLocation:
     """The pixel at a longitude and a latitude in degrees; ``ConfigError`` where there is none."""
     if not (math.isfinite(lon) and math.isfinite(lat)):
         raise ConfigError(f"LON LAT: {lon:g} {lat:g} is no place; give two numbers in degrees")
@@ -45,7 +45,7 @@ def pixel_at(grid: Grid, lon: float, lat: float) -> Place:
     return found
 
 
-def pixel_named(grid: Grid, col: float, row: float) -> Place:
+def pixel_named(grid: Grid, col: float, row: float) -> PixelLocation:
     """The pixel in a column and a row, from 0, and its centre; ``ConfigError`` where there is none."""
     inside = 0 <= col < grid.width and 0 <= row < grid.height
     if not (inside and col == int(col) and row == int(row)):
@@ -56,7 +56,7 @@ def pixel_named(grid: Grid, col: float, row: float) -> Place:
     x, y = centre(grid, int(row), int(col))
     transformer = _transformer(grid)
     lon, lat = transformer.transform(x, y, direction="INVERSE") if transformer else (None, None)
-    return Place(int(row), int(col), x, y, lon, lat)
+    return PixelLocation(int(row), int(col), x, y, lon, lat)
 
 
 def centre(grid: Grid, row: int, col: int) -> tuple[float, float]:
@@ -75,14 +75,14 @@ def _transformer(grid: Grid) -> pyproj.Transformer | None:
         return None
 
 
-def _inside(grid: Grid, to_map: pyproj.Transformer, lon: float, lat: float) -> Place | None:
+def _inside(grid: Grid, to_map: pyproj.Transformer, lon: float, lat: float) -> PixelLocation | None:
     """The pixel, None outside the grid."""
     x, y = to_map.transform(lon, lat)
     if not (math.isfinite(x) and math.isfinite(y)):
         return None
     col, row = (math.floor(n) for n in ~grid.transform @ (x, y))
     inside = 0 <= col < grid.width and 0 <= row < grid.height
-    return Place(row, col, float(x), float(y), lon, lat) if inside else None
+    return PixelLocation(row, col, float(x), float(y), lon, lat) if inside else None
 
 
 def _elsewhere(grid: Grid, to_map: pyproj.Transformer, lon: float, lat: float) -> str:

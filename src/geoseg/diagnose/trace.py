@@ -13,7 +13,7 @@ from pathlib import Path
 
 from geoseg.config import RunConfig
 from geoseg.diagnose.file_checks import polygon_witness, raster_witnesses
-from geoseg.diagnose.location import Place, pixel_at, pixel_named
+from geoseg.diagnose.location import PixelLocation, pixel_at, pixel_named
 from geoseg.engine import accelerator
 from geoseg.engine.block import part_path, read_receipt
 from geoseg.engine.ensemble import load_cards
@@ -35,7 +35,7 @@ class Point:
     second: float
     by_pixel: bool = False
 
-    def on(self, grid: Grid) -> Place:
+    def on(self, grid: Grid) -> PixelLocation:
         """Where that is; ``ConfigError`` outside the grid."""
         find = pixel_named if self.by_pixel else pixel_at
         return find(grid, self.first, self.second)
@@ -96,19 +96,19 @@ def _open(run: Run, config: Path) -> tuple[Job, tuple[Scene, ...]]:
         ) from None
 
 
-def _predict(job: Job, place: Place) -> Prediction | None:
+def _predict(job: Job, place: PixelLocation) -> Prediction | None:
     """None where the networks cannot be asked here: the run had another kind of device."""
     if job.pixels.device == "cuda" and accelerator.device() != "cuda":
         return None
     return predict_pixel(str(job.file), place.row, place.col)
 
 
-def _patches(job: Job, place: Place) -> Iterator[Record]:
+def _patches(job: Job, place: PixelLocation) -> Iterator[Record]:
     for patch in patches_at(job.plan.lattice, place.row, place.col):
         yield {"core": asdict(patch.core), "extent": asdict(patch.extent)}
 
 
-def _block(job: Job, place: Place) -> Record:
+def _block(job: Job, place: PixelLocation) -> Record:
     block = block_at(job, place.row, place.col)
     return {
         "id": block.id,

@@ -10,9 +10,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Call ``function`` on a thread of its own; what it raises is raised by ``result``."""
-    executor = ThreadPoolExecutor(1, thread_name_prefix="aside")
+    executor = ThreadPoolExecutor(1, thread_name_prefix="run_in_thread")
     future = executor.submit(function, *args, **kwargs)
     executor.shutdown(wait=False)  # the thread ends with the call
     return future

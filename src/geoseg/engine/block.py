@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.engine.clock import PREDICT, READ, WAIT, WRITE, Clock
-from geoseg.engine.inputs import upload
+from geoseg.engine.inputs import to_device
 from geoseg.engine.job import Job
 from geoseg.engine.stitch import decide, stitch
-from geoseg.engine.worker_context import Workplace, workplace
+from geoseg.engine.worker_context import WorkerContext, worker_context_of
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import Cube
 from geoseg.io import files
@@ -67,7 +67,7 @@ def predict_block(
     ``OutputError`` where the result has no room.
     """
     clock = clock or Clock()
-    place = workplace(Path(job_file), lanes)
+    place = worker_context_of(Path(job_file), lanes)
     job, block = place.job, place.job.plan.block_at(row, col)
     done = read_receipt(job, block)
     if done:
@@ -77,7 +77,7 @@ def predict_block(
     return receipt
 
 
-def _predict(place: Workplace, block: Block, clock: Clock) -> NDArray[np.uint8]:
+def _predict(place: WorkerContext, block: Block, clock: Clock) -> NDArray[np.uint8]:
     """Class code, confidence and what else the job wants of the block's core, ``uint8[N, H, W]``."""
     job, cube = place.job, place.read(block.extent)
     clock.bytes_read = cube.values.nbytes
@@ -94,7 +94,7 @@ def _predict(place: Workplace, block: Block, clock: Clock) -> NDArray[np.uint8]:
 
 @contextmanager
 def probabilities(
-    place: Workplace,
+    place: WorkerContext,
     block: Block,
     patches: Sequence[Patch],
     cube: Cube,
@@ -102,11 +102,11 @@ def probabilities(
 ) -> Iterator[Tensor]:
     """Class probabilities ``float32[K, h, w]`` of the block's core, of ``patches`` alone.
 
-    ``cube`` is what the block reads. The body has a lane of the workplace, as the networks had; the
+    ``cube`` is what the block reads. The body has a lane of the worker context, as the networks had; the
     ``clock`` hears how long that took to come.
     """
     ensemble = place.ensemble
-    raw = upload(cube, ensemble.device)
+    raw = to_device(cube, ensemble.device)
 
     def forward(extents: Sequence[Window]) -> Tensor:
         if place.stopped.is_set():

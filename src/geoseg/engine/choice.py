@@ -12,7 +12,7 @@ import torch
 from geoseg.config import ImageryConfig
 from geoseg.engine import accelerator
 from geoseg.engine.ensemble import Ensemble, EnsembleSpec
-from geoseg.engine.inputs import upload
+from geoseg.engine.inputs import to_device
 from geoseg.errors import GeosegError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import Cube, read_cube
@@ -25,7 +25,7 @@ SAMPLES, SIDE = 4, 256
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PrecisionRequest:
     """What the config asks for."""
 
     imagery: ImageryConfig
@@ -36,7 +36,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PrecisionDecision:
     """What the machine gives."""
 
     precision: Precision
@@ -47,7 +47,7 @@ class Choice:
     """Free bytes of the GPU; None on a CPU."""
 
 
-def choose(wish: Wish) -> Choice | GeosegError:
+def choose(wish: PrecisionRequest) -> PrecisionDecision | GeosegError:
     """Device and number format of this process; a user's mistake is an answer, as of a block.
 
     ``auto`` takes bf16 where the device computes it natively and, on patches of the run's own
@@ -55,18 +55,18 @@ def choose(wish: Wish) -> Choice | GeosegError:
     """
     device, free = accelerator.device(), accelerator.device_memory()
     if wish.precision != "auto":
-        return Choice(wish.precision, device, device_memory=free)
+        return PrecisionDecision(wish.precision, device, device_memory=free)
     if native(torch.device(device)) == "fp32":
-        return Choice("fp32", device, device_memory=free)
+        return PrecisionDecision("fp32", device, device_memory=free)
     try:
         same = _agreement(wish, device)
     except GeosegError as error:
         return error
     precision: Precision = "bf16" if same is None or same >= wish.agreement else "fp32"
-    return Choice(precision, device, same, free)
+    return PrecisionDecision(precision, device, same, free)
 
 
-def _agreement(wish: Wish, device: Literal["cpu", "cuda"]) -> float | None:
+def _agreement(wish: PrecisionRequest, device: Literal["cpu", "cuda"]) -> float | None:
     """Share of mapped pixels with one class in both formats; None where the patches have no data."""
     torch.set_num_threads(1)
     formats: tuple[Precision, Precision] = ("fp32", "bf16")
@@ -76,7 +76,7 @@ def _agreement(wish: Wish, device: Literal["cpu", "cuda"]) -> float | None:
     ]
     same = total = 0
     for cube in _samples(wish.imagery):
-        raw = upload(cube, both[0].device)
+        raw = to_device(cube, both[0].device)
         first, second = (e.probabilities([raw])[0].argmax(dim=0).cpu().numpy() for e in both)
         same += int((first == second)[cube.mapped].sum())
         total += int(cube.mapped.sum())

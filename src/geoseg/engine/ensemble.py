@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from geoseg.engine.inputs import RawPatch, to_input
+from geoseg.engine.inputs import RawPatch, preprocess
 from geoseg.errors import ModelError
 from geoseg.legend import Legend
 from geoseg.model.bundle import ModelCard, load_card
@@ -62,7 +62,7 @@ class Ensemble:
 
     def _of(self, card: ModelCard, predictor: Predictor, patches: Sequence[RawPatch]) -> Tensor:
         inputs = [
-            to_input(raw, card.normalization, self.stride, predictor.precision) for raw in patches
+            preprocess(raw, card.normalization, self.stride, predictor.precision) for raw in patches
         ]
         batch = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
         height, width = patches[0].valid.shape[1:]

@@ -37,7 +37,7 @@ class RawPatch:
         return RawPatch(self.values[:, *place], self.valid[:, *place])
 
 
-def upload(cube: Cube, device: torch.device) -> RawPatch:
+def to_device(cube: Cube, device: torch.device) -> RawPatch:
     """Bring a cube to the device; to a GPU through pinned memory, beside what it computes."""
     dates, bands, height, width = cube.values.shape
     values = torch.from_numpy(cube.values.reshape(dates * bands, height, width))
@@ -52,7 +52,7 @@ def upload(cube: Cube, device: torch.device) -> RawPatch:
 
 
 @torch.inference_mode()
-def to_input(
+def preprocess(
     raw: RawPatch, normalization: Normalization, stride: int, precision: Precision
 ) -> Tensor:
     """Network input ``[1, T * C, H, W]``, channels last, fp32 or bf16.

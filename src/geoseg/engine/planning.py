@@ -8,11 +8,11 @@ from pathlib import Path
 from geoseg.config import ImageryConfig, PredictConfig, RunConfig
 from geoseg.config.products import Layer
 from geoseg.engine import sizing
-from geoseg.engine.choice import Choice, Wish, choose
+from geoseg.engine.choice import PrecisionDecision, PrecisionRequest, choose
 from geoseg.engine.ensemble import load_cards
-from geoseg.engine.executors.executor import Crew
+from geoseg.engine.executors.executor import Executor
 from geoseg.engine.job import Job, Pixels, files_of, save_job
-from geoseg.engine.sizing import Imagery, Load, Size
+from geoseg.engine.sizing import Imagery, MemoryModel, MemoryPlan
 from geoseg.engine.worker_context import lanes_on
 from geoseg.errors import GeosegError
 from geoseg.imagery.scenes import Scene
@@ -39,11 +39,11 @@ class Planned:
     """A job, and why it is as it is."""
 
     job: Job
-    choice: Choice
-    size: Size
+    choice: PrecisionDecision
+    size: MemoryPlan
 
 
-def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Crew) -> Planned:
+def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Executor) -> Planned:
     """Decide what the config leaves open, and write the job down under ``work``.
 
     Number format and device are those of a worker of ``crew``. Raises ``ModelError`` where a model
@@ -113,7 +113,7 @@ def _margin(card: ModelCard) -> int:
     return card.context.margin if card.context else DEFAULT_MARGIN
 
 
-def _pixels(lattice: Lattice, choice: Choice, flips: bool) -> Pixels:
+def _pixels(lattice: Lattice, choice: PrecisionDecision, flips: bool) -> Pixels:
     return Pixels(
         stride=lattice.stride,
         core=lattice.core,
@@ -125,9 +125,13 @@ def _pixels(lattice: Lattice, choice: Choice, flips: bool) -> Pixels:
     )
 
 
-def _choose(request: Request, bundles: tuple[tuple[Path, str], ...], crew: Crew) -> Choice:
+def _choose(
+    request: Request, bundles: tuple[tuple[Path, str], ...], crew: Executor
+) -> PrecisionDecision:
     wanted = request.predict
-    wish = Wish(request.imagery, bundles, wanted.precision, wanted.agreement, wanted.flips)
+    wish = PrecisionRequest(
+        request.imagery, bundles, wanted.precision, wanted.agreement, wanted.flips
+    )
     answer = crew.anyone.submit(choose, wish).result()
     if isinstance(answer, GeosegError):
         raise answer
@@ -149,11 +153,11 @@ def _load(
     lattice: Lattice,
     precision: Precision,
     at_once: tuple[int, int],
-) -> Load:
+) -> MemoryModel:
     """``at_once``: blocks under way, and networks that compute, in one process."""
     prints = [_footprint(card, precision) for card in cards]
     threads, lanes = at_once
-    return Load(
+    return MemoryModel(
         imagery=Imagery.of(scenes),
         lattice=lattice,
         classes=len(cards[0].classes),

@@ -9,10 +9,10 @@ from typing import NoReturn
 
 from geoseg.engine.attempt import Answer, Done, attempt_block, output_of
 from geoseg.engine.block import read_receipt
-from geoseg.engine.executors.executor import Crew
+from geoseg.engine.executors.executor import Executor
 from geoseg.engine.job import Job
-from geoseg.engine.routes import Routes
-from geoseg.engine.tally import Tally
+from geoseg.engine.routes import BlockQueues
+from geoseg.engine.tally import PredictionStats
 from geoseg.errors import (
     BlockError,
     ChangedInputError,
@@ -47,7 +47,7 @@ class Outcome:
     """Pixels that got a class."""
 
 
-def predict(job: Job, crew: Crew, tries: int, progress: Progress) -> Outcome:
+def predict(job: Job, crew: Executor, tries: int, progress: Progress) -> Outcome:
     """Predict every unfinished block.
 
     A block that fails, or whose worker dies, is tried ``tries`` times in all, the last time with no
@@ -60,8 +60,8 @@ def predict(job: Job, crew: Crew, tries: int, progress: Progress) -> Outcome:
     resumed = len(receipts)
     with progress.start("predict", len(job.plan), "blocks") as step:
         step.advance(resumed, f"{resumed} were finished before")
-        routes = Routes(job.plan, receipts, crew.processes)
-        tally = Tally(len(job.plan), resumed, progress)
+        routes = BlockQueues(job.plan, receipts, crew.processes)
+        tally = PredictionStats(len(job.plan), resumed, progress)
         failed = _Window(job, crew, tries, routes, receipts, step, tally).run()
     files.remove_torn(job.folder)  # of workers that were killed meanwhile
     if failed:
@@ -83,12 +83,12 @@ class _Window:
     """The blocks in flight: for each that comes back, the next of its route goes out."""
 
     job: Job
-    crew: Crew
+    crew: Executor
     tries: int
-    routes: Routes
+    routes: BlockQueues
     receipts: dict[str, int]
     step: Step
-    tally: Tally
+    tally: PredictionStats
     sent: dict[Future[Answer], _Sent] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     suspects: list[_Sent] = field(default_factory=list)

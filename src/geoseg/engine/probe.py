@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.engine.block import probabilities
-from geoseg.engine.inputs import to_input, upload
+from geoseg.engine.inputs import preprocess, to_device
 from geoseg.engine.job import Job
 from geoseg.engine.stitch import decide
-from geoseg.engine.worker_context import workplace
+from geoseg.engine.worker_context import worker_context_of
 from geoseg.grid import Window
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.scenes import Asset, Mask, Scene
@@ -69,7 +69,7 @@ def predict_pixel(job_file: str, row: int, col: int) -> Prediction:
     On a CPU the same numbers, bit for bit: there patches go through the network one at a time.
     Raises ``RasterError``, ``ChangedInputError`` or ``ModelError``, as a block does.
     """
-    place = workplace(Path(job_file), 1)
+    place = worker_context_of(Path(job_file), 1)
     pixel, patches = Window(row, col, 1, 1), patches_at(place.job.plan.lattice, row, col)
     block = Block(row, col, pixel, _span([patch.extent for patch in patches]))
     cube = place.read(block.extent)
@@ -93,8 +93,8 @@ def sights(
     """The pixel on every date; ``cards`` are those of the job's networks. Raises ``RasterError``."""
     pixel = Window(row, col, 1, 1)
     cube = read_cube(scenes, pixel)
-    raw, precision = upload(cube, torch.device("cpu")), job.pixels.precision
-    inputs = [to_input(raw, card.normalization, 1, precision).float().numpy() for card in cards]
+    raw, precision = to_device(cube, torch.device("cpu")), job.pixels.precision
+    inputs = [preprocess(raw, card.normalization, 1, precision).float().numpy() for card in cards]
     by_date = np.stack(inputs).reshape(len(cards), *cube.values.shape[:2])
     return tuple(
         Sight(

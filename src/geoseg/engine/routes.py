@@ -14,7 +14,7 @@ import numpy as np
 from geoseg.tiling import Block, Plan
 
 
-class Routes:
+class BlockQueues:
     """The unfinished blocks of a plan, a few bytes each, on ``count`` routes of the same length."""
 
     def __init__(self, plan: Plan, done: Iterable[str], count: int) -> None:

@@ -12,7 +12,7 @@ from geoseg.errors import MemoryLimitError
 from geoseg.imagery.scenes import Scene
 from geoseg.io.raster import rasters
 from geoseg.model.footprint import Footprint
-from geoseg.tiling import STRIP, Lattice
+from geoseg.tiling import VISIT_COLUMN_WIDTH, Lattice
 
 PROCESS = 850 * 2**20
 """Bytes of a process with torch, segmentation-models-pytorch and rasterio loaded (measured: 750 MiB)."""
@@ -53,7 +53,7 @@ class Imagery:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class MemoryModel:
     """What the blocks of a run ask of a process."""
 
     imagery: Imagery
@@ -103,7 +103,7 @@ class Load:
         """Bytes with which each tile of a strip is decoded once: those of one row of blocks."""
         tall, wide = self.imagery.tile
         height = min(block + 2 * tall, -(-self.lattice.height // tall) * tall)
-        width = min(STRIP, -(-self.lattice.width // wide) * wide)
+        width = min(VISIT_COLUMN_WIDTH, -(-self.lattice.width // wide) * wide)
         # A fifth more: for the tiles beside the strip, and because the next row of blocks begins
         # before the last tiles of this one are read.
         size = int(1.2 * height * width * self.imagery.bytes_per_pixel)
@@ -111,7 +111,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class MemoryPlan:
     """What fits."""
 
     block: int
@@ -125,7 +125,7 @@ def block_that_pays(core: int) -> int:
     return max(core, PAYS // core * core)
 
 
-def fit(load: Load, block: int | Literal["auto"], limit: int | None) -> Size:
+def fit(load: MemoryModel, block: int | Literal["auto"], limit: int | None) -> MemoryPlan:
     """The block, and the cache of decoded tiles, that fit ``limit`` bytes.
 
     ``auto`` starts from the block that pays and takes smaller ones, down to one core; a smaller cache
@@ -133,7 +133,9 @@ def fit(load: Load, block: int | Literal["auto"], limit: int | None) -> Size:
     """
     core = load.lattice.core
     blocks = range(block_that_pays(core), 0, -core) if block == "auto" else (block,)
-    sizes = [Size(side, cache, load.bytes(side, cache)) for side, cache in _pairs(load, blocks)]
+    sizes = [
+        MemoryPlan(side, cache, load.bytes(side, cache)) for side, cache in _pairs(load, blocks)
+    ]
     for size in sizes:
         if limit is None or size.needs <= limit:
             return size
@@ -146,14 +148,14 @@ def fit(load: Load, block: int | Literal["auto"], limit: int | None) -> Size:
     )
 
 
-def _pairs(load: Load, blocks: range | tuple[int, ...]) -> Iterator[tuple[int, int]]:
+def _pairs(load: MemoryModel, blocks: range | tuple[int, ...]) -> Iterator[tuple[int, int]]:
     for side in blocks:
         ideal = load.ideal_cache(side)
         for cache in (ideal, max(ideal // 2, CACHE_LEAST), CACHE_LEAST):
             yield side, cache
 
 
-def batch(load: Load, free: int | None) -> int:
+def batch(load: MemoryModel, free: int | None) -> int:
     """Patches that go through the network together: 1 on a CPU, on a GPU what its memory holds."""
     if free is None:
         return 1

@@ -13,7 +13,7 @@ NAMED = 20
 
 
 @dataclass
-class Tally:
+class PredictionStats:
     """Counts of one prediction; ``tell`` hands them to the run's progress as ``blocks``."""
 
     total: int

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geoseg.engine.ensemble import Ensemble, EnsembleSpec
 from geoseg.engine.executors.local_cluster import cores
-from geoseg.engine.inputs import upload
+from geoseg.engine.inputs import to_device
 from geoseg.engine.stitch import stitch
 from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import read_cube
@@ -28,7 +28,7 @@ MOST = 4
 """Patches at once at most: each takes its memory."""
 
 
-def measure_seam(bundle: Path, scenes: tuple[Scene, ...], margin: int) -> SeamError | None:
+def measure_tiling_error(bundle: Path, scenes: tuple[Scene, ...], margin: int) -> SeamError | None:
     """Share of pixels in the middle of the grid whose class the lattice changes, in fp32 on the CPU.
 
     None where the piece has no data or is a single core.
@@ -39,7 +39,7 @@ def measure_seam(bundle: Path, scenes: tuple[Scene, ...], margin: int) -> SeamEr
     if not mapped.any() or max(piece.shape) <= CORE:
         return None
     ensemble = Ensemble.load(EnsembleSpec(((bundle, identify(bundle)),), "fp32", "cpu"))
-    raw = upload(cube, ensemble.device)
+    raw = to_device(cube, ensemble.device)
     whole = Window(0, 0, *piece.shape)
     lattice = Lattice(*piece.shape, CORE, margin, ensemble.stride)
 

@@ -1,6 +1,6 @@
 """What a process keeps between the blocks of its jobs: open files, networks, and who may use them.
 
-A worker may serve several runs at once, block by block: each job has a workplace, and all share the
+A worker may serve several runs at once, block by block: each job has a worker context, and all share the
 process's cores.
 """
 
@@ -16,7 +16,7 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 
 import torch
 
-from geoseg.engine.aside import aside
+from geoseg.engine.aside import run_in_thread
 from geoseg.engine.ensemble import Ensemble
 from geoseg.engine.job import Job, open_job, require_same_inputs
 from geoseg.grid import Window
@@ -44,7 +44,7 @@ def lanes_on(device: str, lanes: int) -> int:
 
 
 @dataclass(eq=False)
-class Workplace:
+class WorkerContext:
     """One job in one process, for all its threads."""
 
     job: Job
@@ -85,14 +85,14 @@ def _lane(lanes: int) -> BoundedSemaphore:
     return BoundedSemaphore(lanes)
 
 
-_open: OrderedDict[Path, Workplace] = OrderedDict()
+_open: OrderedDict[Path, WorkerContext] = OrderedDict()
 _opening = Lock()
 _used = 0.0
 _watched = False
 
 
-def workplace(job_file: Path, lanes: int) -> Workplace:
-    """The workplace of a job in this process; that of the job unused for longest may be closed."""
+def worker_context_of(job_file: Path, lanes: int) -> WorkerContext:
+    """The worker context of a job in this process; that of the job unused for longest may be closed."""
     global _used  # noqa: PLW0603
     with _opening:
         _used = time.monotonic()
@@ -105,14 +105,14 @@ def workplace(job_file: Path, lanes: int) -> Workplace:
         return _open[job_file]
 
 
-def _prepare(job_file: Path, lanes: int) -> Workplace:
+def _prepare(job_file: Path, lanes: int) -> WorkerContext:
     # One thread per network, whoever set more before: kernels may sum in another order with
     # more, and networks side by side would fight for the cores.
     torch.set_num_threads(1)
     job, scenes = open_job(job_file)
     confine.keep_to(job.roots)
     gdal.use_cache(max([job.cache, *(place.job.cache for place in _open.values())]))
-    return Workplace(job, scenes, aside(Ensemble.load, job.ensemble), lanes)
+    return WorkerContext(job, scenes, run_in_thread(Ensemble.load, job.ensemble), lanes)
 
 
 def _watch() -> None:

@@ -32,7 +32,7 @@ from geoseg.flows.orders import OrderNumber, Service
 from geoseg.flows.steps import (
     Config,
     Output,
-    Place,
+    RunRef,
     Scheduler,
     StepCall,
     evaluate,
@@ -48,7 +48,7 @@ from geoseg.pipeline import progress_file
 
 
 @step("predict")
-def predict(place: Place, scheduler: str) -> dict[str, Any]:
+def predict(place: RunRef, scheduler: str) -> dict[str, Any]:
     """Plan the blocks and predict each on the Dask workers."""
     from geoseg.pipeline import predict
 
@@ -56,7 +56,7 @@ def predict(place: Place, scheduler: str) -> dict[str, Any]:
 
 
 @step("stitch")
-def stitch(place: Place) -> dict[str, Any]:
+def stitch(place: RunRef) -> dict[str, Any]:
     """Put the blocks together into the two cloud-optimized GeoTIFFs."""
     from geoseg.pipeline import stitch
 
@@ -64,7 +64,7 @@ def stitch(place: Place) -> dict[str, Any]:
 
 
 @step("vectorize")
-def vectorize(place: Place) -> dict[str, Any]:
+def vectorize(place: RunRef) -> dict[str, Any]:
     """Turn the class raster into crop polygons."""
     from geoseg.pipeline import vectorize
 
@@ -72,7 +72,7 @@ def vectorize(place: Place) -> dict[str, Any]:
 
 
 @step("parcels")
-def parcels(place: Place) -> dict[str, Any]:
+def parcels(place: RunRef) -> dict[str, Any]:
     """Say the crop of each parcel of the config's layer, and check what was declared."""
     from geoseg.pipeline import parcels as operation
 
@@ -80,7 +80,7 @@ def parcels(place: Place) -> dict[str, Any]:
 
 
 @step("report")
-def report(place: Place) -> dict[str, Any]:
+def report(place: RunRef) -> dict[str, Any]:
     """Write quicklook and report, and show them in Prefect."""
     from geoseg.pipeline import report
 
@@ -96,17 +96,17 @@ def report(place: Place) -> dict[str, Any]:
     return record
 
 
-def show(place: Place) -> State[Any]:
+def show(place: RunRef) -> State[Any]:
     """Put the map and its soundness first on the run's page. No task: see ``publish_map``."""
     from geoseg.pipeline import report
 
     run = open_run(place)
-    publish_map(run.folder.quicklook, report.soundness(run))
+    publish_map(run.folder.quicklook, report.quality_summary(run))
     return Completed()
 
 
 @step("describe")
-def describe(place: Place) -> dict[str, Any]:
+def describe(place: RunRef) -> dict[str, Any]:
     """Describe the products for catalogues, as a STAC item."""
     from geoseg.pipeline import describe
 
@@ -131,7 +131,7 @@ def crop_map(
     return _make_for(orders.job(service, order), place, scheduler)
 
 
-def _make(place: Place, scheduler: str) -> list[StepCall]:
+def _make(place: RunRef, scheduler: str) -> list[StepCall]:
     """The steps to a map that can be judged."""
     return [
         (select, (place, scheduler)),
@@ -144,7 +144,7 @@ def _make(place: Place, scheduler: str) -> list[StepCall]:
     ]
 
 
-def _make_for(job: orders.Job, place: Place, scheduler: str) -> State[Any]:
+def _make_for(job: orders.OrderRef, place: RunRef, scheduler: str) -> State[Any]:
     """The map of an order: from fetched imagery to what is published."""
     calls: list[StepCall] = [
         (orders.fetch, (job,)),
@@ -155,7 +155,7 @@ def _make_for(job: orders.Job, place: Place, scheduler: str) -> State[Any]:
         (describe, (place,)),
         (orders.publish, (place, job)),
     ]
-    return orders.on_duty(job, lambda: in_turn(place, calls, "the map is published"))
+    return orders.while_lease_held(job, lambda: in_turn(place, calls, "the map is published"))
 
 
 def main(config: str, output: str = "", scheduler: str = "") -> int:

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from geoseg.errors import GeosegError, of_place
 from geoseg.flows.feedback import FlowProgress, publish_gates, tidy_prefect
-from geoseg.flows.steps import Place, mistake, open_run, step
+from geoseg.flows.steps import RunRef, mistake, open_run, step
 
 HELD = "Held"
 """Name of the state of a run that met a fault of its place: the order waits, and uses up no try."""
 
-Job = tuple[str, int, str]
+OrderRef = tuple[str, int, str]
 """Service file, number of the order, id of the run."""
 
 Service = Annotated[
@@ -42,20 +42,20 @@ OrderNumber = Annotated[
 ]
 
 
-def job(service: str, order: int) -> Job:
+def job(service: str, order: int) -> OrderRef:
     """This run and its order."""
     return service, order, str(runtime.flow_run.id)
 
 
-def _assignment(job: Job) -> Any:
-    from geoseg.service.order_run import Assignment
+def _assignment(job: OrderRef) -> Any:
+    from geoseg.service.order_run import OrderRun
 
     service, order, run = job
-    return Assignment(Path(service), order, run)
+    return OrderRun(Path(service), order, run)
 
 
 @step("fetch")
-def fetch(job: Job) -> dict[str, Any]:
+def fetch(job: OrderRef) -> dict[str, Any]:
     """Download what of the order's imagery is elsewhere."""
     from geoseg.service import order_run
 
@@ -63,7 +63,7 @@ def fetch(job: Job) -> dict[str, Any]:
 
 
 @step("gates")
-def gates(place: Place, job: Job) -> dict[str, Any]:
+def gates(place: RunRef, job: OrderRef) -> dict[str, Any]:
     """Measure what a map must pass to be published."""
     from geoseg.service import order_run
 
@@ -73,21 +73,21 @@ def gates(place: Place, job: Job) -> dict[str, Any]:
 
 
 @step("publish")
-def publish(place: Place, job: Job) -> dict[str, Any]:
+def publish(place: RunRef, job: OrderRef) -> dict[str, Any]:
     """Publish the map where it has passed its gates."""
     from geoseg.service import order_run
 
     return order_run.publish(open_run(place), _assignment(job))
 
 
-def on_duty(job: Job, work: Callable[[], State[Any]]) -> State[Any]:
+def while_lease_held(job: OrderRef, work: Callable[[], State[Any]]) -> State[Any]:
     """Do the work while the order is this run's, and tell the ledger where it fails."""
     from geoseg.service import order_run
 
     assignment = _assignment(job)
     tidy_prefect()
     try:
-        with order_run.on_duty(assignment):
+        with order_run.lease_held(assignment):
             state = work()
             if not state.is_completed():
                 failure = _failure(state)

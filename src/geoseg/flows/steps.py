@@ -17,7 +17,7 @@ from geoseg.flows.feedback import FlowProgress, flow_facts, tidy_prefect
 from geoseg.io import logs
 from geoseg.pipeline import progress_file
 
-Place = tuple[str, str]
+RunRef = tuple[str, str]
 """Config file and folder of the results."""
 
 StepCall = tuple[Callable[..., State[Any]], tuple[Any, ...]]
@@ -99,14 +99,14 @@ def _failed(message: str | None, cause: Any) -> State[Any]:
     return Failed(message=message, data=cause, name="Quarantined" if gate else None)
 
 
-def open_run(place: Place) -> Any:
+def open_run(place: RunRef) -> Any:
     """The run of a place, which tells Prefect how far it is. Raises what ``Run.open`` does."""
     run = _open(place)
     run.progress.note(flow_facts())
     return run
 
 
-def _open(place: Place) -> Any:
+def _open(place: RunRef) -> Any:
     from geoseg.pipeline.run import Run
 
     config, output = place
@@ -118,7 +118,7 @@ def scheduler_or_default(scheduler: str) -> str:
     return scheduler or os.environ.get("GEOSEG_SCHEDULER", "")
 
 
-def in_turn(place: Place, calls: Sequence[StepCall], done: str) -> State[Any]:
+def in_turn(place: RunRef, calls: Sequence[StepCall], done: str) -> State[Any]:
     """The steps one after the other, to the first that fails; ``done`` is said where none does.
 
     Nobody else may work in the place's folder meanwhile.
@@ -143,7 +143,7 @@ def _in_turn(calls: Sequence[StepCall], done: str) -> State[Any]:
 
 
 @step("select")
-def select(place: Place, scheduler: str) -> dict[str, Any]:
+def select(place: RunRef, scheduler: str) -> dict[str, Any]:
     """Find the season's scenes and check that all fits together."""
     from geoseg.pipeline import select
 
@@ -151,7 +151,7 @@ def select(place: Place, scheduler: str) -> dict[str, Any]:
 
 
 @step("train")
-def train(place: Place) -> dict[str, Any]:
+def train(place: RunRef) -> dict[str, Any]:
     """Train a model, unless the config names one or it was trained before."""
     from geoseg.pipeline import train
 
@@ -159,7 +159,7 @@ def train(place: Place) -> dict[str, Any]:
 
 
 @step("evaluate")
-def evaluate(place: Place) -> dict[str, Any]:
+def evaluate(place: RunRef) -> dict[str, Any]:
     """Score the map on labels that training never saw."""
     from geoseg.pipeline import evaluate
 

@@ -18,7 +18,7 @@ from geoseg.model.precision import autocast, dtype, native
 
 
 @dataclass(frozen=True, eq=False)
-class Machine:
+class Accelerator:
     """Where and in which number format the network computes."""
 
     device: torch.device
@@ -29,7 +29,7 @@ class Machine:
     """Shares that are computed at once; they decide how long it takes."""
 
     @classmethod
-    def choose(cls, config: TrainConfig) -> Machine:
+    def choose(cls, config: TrainConfig) -> Accelerator:
         """CUDA where there is one; ``auto`` takes bf16 where the hardware multiplies it.
 
         A GPU is busiest with whole batches, one at a time; a CPU with a share on each core.

@@ -17,7 +17,7 @@ from torch import nn
 
 from geoseg.config import TrainConfig
 from geoseg.feedback import Progress
-from geoseg.learning.accelerator import Machine
+from geoseg.learning.accelerator import Accelerator
 from geoseg.learning.batches import Batch, Loader
 from geoseg.learning.lanes import Lanes
 from geoseg.learning.losses import class_weights, known_weight, masked_cross_entropy
@@ -29,7 +29,7 @@ from geoseg.legend import UNKNOWN, Legend
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FitResult:
     """What a fit leaves; the network itself holds the best epoch's weights."""
 
     scores: Scores
@@ -40,11 +40,11 @@ class Fitted:
     """One entry per epoch."""
 
 
-class Fit:
+class Trainer:
     """A network being fitted. It is the one mutable thing of this room."""
 
     def __init__(
-        self, network: nn.Module, loader: Loader, legend: Legend, machine: Machine
+        self, network: nn.Module, loader: Loader, legend: Legend, machine: Accelerator
     ) -> None:
         self.network, self.loader, self.legend, self.machine = network, loader, legend, machine
         self.config: TrainConfig = loader.config
@@ -67,7 +67,7 @@ class Fit:
         self._best_epoch, self._better_epoch = 0, 0
         self._kept: dict[str, torch.Tensor] = {}
 
-    def run(self, progress: Progress) -> Fitted:
+    def run(self, progress: Progress) -> FitResult:
         """Train until the epochs are over or ``patience`` of them brought nothing better."""
         with progress.start("training", self.config.epochs, "epochs") as step:
             for epoch in range(1, self.config.epochs + 1):
@@ -82,7 +82,7 @@ class Fit:
                     break
         self.network.load_state_dict(self._kept)
         assert self._best is not None
-        return Fitted(self._best, self._best_epoch, tuple(self._history))
+        return FitResult(self._best, self._best_epoch, tuple(self._history))
 
     def _epoch(self, epoch: int) -> None:
         began = time.perf_counter()

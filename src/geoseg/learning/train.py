@@ -19,9 +19,9 @@ from geoseg.errors import ConfigError
 from geoseg.feedback import Progress
 from geoseg.imagery.labels import Labels
 from geoseg.imagery.scenes import Scene
-from geoseg.learning.accelerator import Machine
+from geoseg.learning.accelerator import Accelerator
 from geoseg.learning.batches import Loader
-from geoseg.learning.fitting import Fit, Fitted
+from geoseg.learning.fitting import FitResult, Trainer
 from geoseg.learning.samples import Drawn, Samples, Source, cut, draw, require_part
 from geoseg.learning.split import Part, plan_split
 from geoseg.learning.statistics import fit_normalization
@@ -79,11 +79,11 @@ def train(request: TrainingRequest, progress: Progress) -> TrainingResult:
         samples = _cut(request, drawn, progress)
         normalization = fit_normalization(samples, request.train.transform)
         spec = network_spec(request)
-        machine = Machine.choose(request.train)
+        machine = Accelerator.choose(request.train)
         network = build(spec).to(machine.device)
         network = network.to(memory_format=torch.channels_last)
         loader = Loader(samples, normalization, request.train)
-        fitted = Fit(network, loader, request.legend, machine).run(progress)
+        fitted = Trainer(network, loader, request.legend, machine).run(progress)
     finally:
         shutil.rmtree(request.work, ignore_errors=True)
     seconds = time.perf_counter() - began
@@ -141,7 +141,7 @@ def network_spec(request: TrainingRequest) -> NetworkSpec:
 
 
 def _describe(
-    request: TrainingRequest, samples: Samples, fitted: Fitted, machine: Machine
+    request: TrainingRequest, samples: Samples, fitted: FitResult, machine: Accelerator
 ) -> dict[str, Any]:
     """What the model was trained on and how, for the card: names and numbers only."""
     names = request.legend.names
@@ -167,7 +167,7 @@ def _card(
     request: TrainingRequest,
     spec: NetworkSpec,
     normalization: Normalization,
-    fitted: Fitted,
+    fitted: FitResult,
     training: dict[str, Any],
 ) -> ModelCard:
     return ModelCard(

@@ -24,7 +24,7 @@ WARM_UP = 0.15
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class BatchPart:
     """Some of the weights, and what one lane does to them."""
 
     places: tuple[int, ...]
@@ -42,7 +42,7 @@ class Part:
         average: nn.Module,
         config: TrainConfig,
         steps: int,
-    ) -> Part:
+    ) -> BatchPart:
         """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) on one cycle of the learning rate
         (Smith and Topin 2018, arXiv:1708.07120)."""
         weights, averages = (
@@ -97,7 +97,7 @@ class Update:
         sizes = [parameter.numel() for parameter in network.parameters()]
         by_size = sorted(range(len(sizes)), key=lambda place: -sizes[place])
         dealt = [by_size[lane :: lanes.count] for lane in range(lanes.count)]
-        self._parts = [Part.of(p, network, average, config, steps) for p in dealt if p]
+        self._parts = [BatchPart.of(p, network, average, config, steps) for p in dealt if p]
         self._order = torch.tensor([place for p in dealt for place in p]).argsort()
         self._steps = 0
 

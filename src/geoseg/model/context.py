@@ -39,7 +39,7 @@ class Context(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    reach: int | None
+    receptive_field_radius: int | None
     """Radius of the receptive field; None: no bound, so that no margin makes the map exact."""
     margin: int
     """The margin that ``predict.margin: auto`` takes."""
@@ -52,13 +52,13 @@ class Context(BaseModel):
 
     @classmethod
     def of(cls, network: nn.Module, spec: NetworkSpec) -> Context:
-        """Found by trying the network; see ``reach``."""
-        from geoseg.model.receptive_field import exact_margin, margin_for, reach  # noqa: PLC0415
+        """Found by trying the network; see ``receptive_field_radius``."""
+        from geoseg.model.receptive_field import exact_margin, margin_for, receptive_field_radius  # noqa: PLC0415
         from geoseg.model.tracing import activation_bytes  # noqa: PLC0415
 
-        found = reach(network, spec.channels, spec.stride)
+        found = receptive_field_radius(network, spec.channels, spec.stride)
         return cls(
-            reach=found,
+            receptive_field_radius=found,
             margin=margin_for(found, spec.stride),
             exact_margin=exact_margin(found, spec.stride),
             footprint={

@@ -1,6 +1,6 @@
 """How far an output pixel of a network looks, and which margin follows from it.
 
-A patch's core is exact where its margin is at least the reach: nothing that the core depends on was
+A patch's core is exact where its margin is at least the receptive_field_radius: nothing that the core depends on was
 cut off with the rest of the scene.
 """
 
@@ -26,7 +26,7 @@ Span = tuple[int, int]
 """First and last output column that one input column reaches."""
 
 
-def reach(network: nn.Module, channels: int, stride: int) -> int | None:
+def receptive_field_radius(network: nn.Module, channels: int, stride: int) -> int | None:
     """Pixels, in one direction, that an output pixel can look: the largest over the phases of
     ``stride`` and over rows and columns (the radius of the theoretical receptive field).
 
@@ -37,7 +37,7 @@ def reach(network: nn.Module, channels: int, stride: int) -> int | None:
     to the architecture and must not depend on the device: cuDNN's FFT and Winograd kernels mix
     neighbours, and would smear NaN farther than the network looks. ``network`` stays as it is.
 
-    None where one pixel moves all (squeeze-and-excite, global pooling, attention), where the reach
+    None where one pixel moves all (squeeze-and-excite, global pooling, attention), where the receptive field's radius
     is beyond ``REACH_LIMIT``, or where NaN in some column shows nowhere (a layer swallows it: then
     nothing is known, and nothing promised). Raises ``ModelError`` where the output is not finite to
     begin with.
@@ -48,25 +48,25 @@ def reach(network: nn.Module, channels: int, stride: int) -> int | None:
     return max(bounded) if len(bounded) == len(axes) else None
 
 
-def margin_for(reach: int | None, stride: int) -> int:
-    """The default margin in pixels: a third of ``reach``, rounded up to the stride; without a
+def margin_for(receptive_field_radius: int | None, stride: int) -> int:
+    """The default margin in pixels: a third of ``receptive_field_radius``, rounded up to the stride; without a
     bound, four strides.
 
-    Far less than the reach, because influence falls off towards the rim of the receptive field like
+    Far less than the receptive field's radius, because influence falls off towards the rim of the receptive field like
     a Gaussian (Luo et al. 2016, "Understanding the effective receptive field in deep convolutional
-    neural networks"). A third is 128 for a resnet18 U-Net of depth 5 (reach 311), where a trained
+    neural networks"). A third is 128 for a resnet18 U-Net of depth 5 (receptive_field_radius 311), where a trained
     one, with cores of 1024 px, differed from the untiled map on 0.001 % of the pixels in fp32 and
     0.006 % in bf16 (0.007 and 0.012 % at 96); ``exact_margin`` leaves none.
     """
-    if reach is None:
+    if receptive_field_radius is None:
         return _STRIDES_WITHOUT_BOUND * stride
-    return max(stride, _up(-(-reach // _MARGIN_SHARE), stride))
+    return max(stride, _up(-(-receptive_field_radius // _MARGIN_SHARE), stride))
 
 
-def exact_margin(reach: int | None, stride: int) -> int | None:
+def exact_margin(receptive_field_radius: int | None, stride: int) -> int | None:
     """The least multiple of ``stride`` at which the tiled map equals the untiled one; None if none
     does."""
-    return None if reach is None else _up(reach, stride)
+    return None if receptive_field_radius is None else _up(receptive_field_radius, stride)
 
 
 def _up(value: int, stride: int) -> int:
@@ -104,7 +104,7 @@ class _Strips:
 
 
 def _axis_reach(strips: _Strips) -> int | None:
-    """The reach along one axis.
+    """The receptive_field_radius along one axis.
 
     The first strip is as long as can be, because a narrow one does not show what it cannot hold: the
     outer taps of a widely dilated convolution. The others are cut to what the first has shown.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from geoseg.engine.accelerator import memory_limit
 from geoseg.engine.executors import executor as crews
 from geoseg.engine.executors.cluster import ClusterSettings, connect
-from geoseg.engine.executors.executor import Crew
+from geoseg.engine.executors.executor import Executor
 from geoseg.engine.planning import Planned, Request, plan_job
 from geoseg.engine.predict import Outcome, predict
 from geoseg.errors import EmptySelectionError
@@ -38,7 +38,7 @@ def predict_blocks(run: Run, workers: int | None = None, scheduler: str = "") ->
 
 
 @contextmanager
-def _crew(settings: ClusterSettings) -> Iterator[Crew]:
+def _crew(settings: ClusterSettings) -> Iterator[Executor]:
     """Threads of this process, or the workers that the settings name."""
     if not settings.dask:
         with crews.here(settings.lanes) as crew:
@@ -57,7 +57,7 @@ def _request(run: Run) -> Request:
     return Request(config.imagery, run.bundles, config.predict, config.products.layers)
 
 
-def _announce(run: Run, planned: Planned, crew: Crew) -> None:
+def _announce(run: Run, planned: Planned, crew: Executor) -> None:
     """What was decided, in one line, before the long part."""
     job, choice = planned.job, planned.choice
     same = (

@@ -17,11 +17,11 @@ from geoseg.model.bundle import identify, load_card
 from geoseg.pipeline.quality import map_quality, recorded_gates, recorded_release
 from geoseg.pipeline.run import Record, Run
 from geoseg.product.areas import area_table
-from geoseg.product.confidence_stats import Certainty, certainty
+from geoseg.product.confidence_stats import ConfidenceStats, confidence_stats
 from geoseg.product.pictures import map_pictures
 from geoseg.product.quicklook import write_quicklook
 from geoseg.product.report.outputs import purpose
-from geoseg.product.report.quality_summary import soundness as soundness_of
+from geoseg.product.report.quality_summary import quality_summary as soundness_of
 from geoseg.product.report.score_lines import headline
 from geoseg.product.report.write import JSON, write_report
 
@@ -49,7 +49,7 @@ def write_reports(run: Run) -> Record:
         folder = run.folder
         title = run.config.title or run.config.name
         write_quicklook(folder.class_map, run.legend, folder.quicklook, title)
-        sure = certainty(folder.class_map, folder.confidence, run.legend)
+        sure = confidence_stats(folder.class_map, folder.confidence, run.legend)
         record["areas"] = _areas(run, sure)
         record["quality"] = map_quality(run, sum(row["pixels"] for row in record["areas"]))
         pictures = map_pictures(folder.class_map, folder.confidence, run.legend)
@@ -57,7 +57,7 @@ def write_reports(run: Run) -> Record:
     return record
 
 
-def soundness(run: Run) -> str:
+def quality_summary(run: Run) -> str:
     """The report in half a page of Markdown; ``OutputError`` where it is not written."""
     path = run.folder.root / JSON
     content = files.read_json(path)
@@ -66,7 +66,7 @@ def soundness(run: Run) -> str:
     return soundness_of(content)
 
 
-def _areas(run: Run, sure: Certainty) -> list[Record]:
+def _areas(run: Run, sure: ConfidenceStats) -> list[Record]:
     """Areas with the confidence of each class."""
     rows = area_table(run.folder.class_map, run.folder.confidence, run.legend)
     return [
@@ -75,7 +75,7 @@ def _areas(run: Run, sure: Certainty) -> list[Record]:
     ]
 
 
-def _content(run: Run, found: Record, sure: Certainty) -> Record:
+def _content(run: Run, found: Record, sure: ConfidenceStats) -> Record:
     """Everything the report tells, in the order of ``report.json``; ``found``: areas, quality."""
     card = load_card(run.bundle).model_dump(mode="json")
     history = card.pop("history")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geoseg import __version__
-from geoseg.engine.tiling_error import measure_seam
+from geoseg.engine.tiling_error import measure_tiling_error
 from geoseg.imagery.labels import Labels
 from geoseg.io import files
 from geoseg.io.access import versions
@@ -65,7 +65,7 @@ def _measure_seam(run: Run) -> None:
     card = load_card(run.folder.model)
     if card.context is None or card.context.seam is not None:
         return
-    seam = measure_seam(run.folder.model, run.scenes, card.context.margin)
+    seam = measure_tiling_error(run.folder.model, run.scenes, card.context.margin)
     context = card.context.model_copy(update={"seam": seam})
     annotate(run.folder.model, card.model_copy(update={"context": context}))
 

@@ -34,7 +34,7 @@ PLACES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ClassCertainty:
+class ClassConfidence:
     """One class; figures are weighted by area, and None for a class without pixels."""
 
     code: int
@@ -47,7 +47,7 @@ class ClassCertainty:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LowConfidenceZone:
     """Connected cells, in each of which more than a third is mapped with low confidence."""
 
     lon: float | None
@@ -64,7 +64,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Certainty:
+class ConfidenceStats:
     """Of a whole map."""
 
     threshold: int
@@ -75,15 +75,15 @@ class Certainty:
     """Of the mapped area, 0 to 1."""
     mean: float | None
     p10: int | None
-    classes: tuple[ClassCertainty, ...]
+    classes: tuple[ClassConfidence, ...]
     """In the legend's order."""
     cell: int
     """Pixels on a side of the cells in which places were looked for."""
-    places: tuple[Place, ...]
+    places: tuple[LowConfidenceZone, ...]
     """The largest first."""
 
 
-def certainty(class_path: Path, confidence_path: Path, legend: Legend) -> Certainty:
+def confidence_stats(class_path: Path, confidence_path: Path, legend: Legend) -> ConfidenceStats:
     """Read class and confidence raster once, window by window.
 
     In memory are a window, a histogram per class and ``CELLS`` x ``CELLS`` counts, whatever the size
@@ -100,7 +100,7 @@ def certainty(class_path: Path, confidence_path: Path, legend: Legend) -> Certai
     spread = spread[legend.codes]
     whole = _figures(0, spread.sum(axis=0))
     total = spread.sum() or 1.0
-    return Certainty(
+    return ConfidenceStats(
         threshold=LOW,
         histogram=tuple((spread.sum(axis=0) / total).tolist()),
         low_share=whole.low_share or 0.0,
@@ -135,15 +135,15 @@ def _count(
     spread += counts.reshape(spread.shape)
 
 
-def _figures(code: int, spread: NDArray[np.float64]) -> ClassCertainty:
+def _figures(code: int, spread: NDArray[np.float64]) -> ClassConfidence:
     """Mean, 10th percentile and low share of a histogram over 0 to 100 percent."""
     total = spread.sum()
     if not total:
-        return ClassCertainty(code, None, None, None)
+        return ClassConfidence(code, None, None, None)
     mean = float(spread @ np.arange(101) / total)
     # A hair less than a tenth: sums of areas are not exact.
     p10 = int(np.searchsorted(np.cumsum(spread), total * (0.1 - 1e-12)))
-    return ClassCertainty(code, mean, p10, float(spread[:LOW].sum() / total))
+    return ClassConfidence(code, mean, p10, float(spread[:LOW].sum() / total))
 
 
 class _Cells:
@@ -164,7 +164,7 @@ class _Cells:
             sums = np.add.reduceat(found, starts, axis=1, dtype=np.int64)
             np.add.at(total, (rows, cols[starts]), sums)
 
-    def places(self, weights: NDArray[np.float64] | None) -> Iterator[Place]:
+    def places(self, weights: NDArray[np.float64] | None) -> Iterator[LowConfidenceZone]:
         """The largest places; cells that touch, corners included, are one."""
         most = self._low * 3 > self._mapped
         labels, count = ndimage.label(most, np.ones((3, 3)))
@@ -177,11 +177,13 @@ class _Cells:
 
     def _place(
         self, cells: Sequence[NDArray[np.integer]], weights: NDArray[np.float64] | None
-    ) -> Place:
+    ) -> LowConfidenceZone:
         mapped, low = self._mapped[tuple(cells)], self._low[tuple(cells)]
         row, col = (float(np.average((n + 0.5) * self.side, weights=low)) for n in cells)
         row, col = min(row, self._grid.height - 0.5), min(col, self._grid.width - 0.5)
         spot = MapFrame(self._grid).spot(col, row)
         pixels = int(low.sum())
         hectares = None if weights is None else pixels * float(weights[int(row)])
-        return Place(spot.lon, spot.lat, col, row, hectares, pixels, pixels / int(mapped.sum()))
+        return LowConfidenceZone(
+            spot.lon, spot.lat, col, row, hectares, pixels, pixels / int(mapped.sum())
+        )

@@ -22,7 +22,7 @@ by their number or where their state is named."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ActRequest:
     """What the operator asked for."""
 
     retry: str | None = None
@@ -34,7 +34,7 @@ class Wanted:
 
 
 def act(
-    service: ServiceConfig, ledger: Ledger, wanted: Wanted, progress: Progress
+    service: ServiceConfig, ledger: Ledger, wanted: ActRequest, progress: Progress
 ) -> Iterator[str]:
     """Do it; yields what was done, nothing where nothing was asked for. Raises ``OrderError``."""
     if wanted.retry is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from geoseg.config.service import ReadyConfig, Slot
-from geoseg.imagery.catalogs.found import Found
+from geoseg.imagery.catalogs.found import CatalogItem
 from geoseg.service.orders import Choice, Order, Selection
 
 SHOWN = 6
@@ -23,7 +23,7 @@ class Chosen:
     """Why there is not one for each slot."""
 
 
-def judge(found: Found, ready: ReadyConfig) -> Found:
+def judge(found: CatalogItem, ready: ReadyConfig) -> CatalogItem:
     """The verdict on an item that can be used but for clouds."""
     if found.verdict not in ("usable", "cloudy") or found.clear is None:
         return found
@@ -33,7 +33,7 @@ def judge(found: Found, ready: ReadyConfig) -> Found:
     return replace(found, verdict="usable", reason="")
 
 
-def choose(found: Sequence[Found], slots: Sequence[Slot], ready: ReadyConfig) -> Chosen:
+def choose(found: Sequence[CatalogItem], slots: Sequence[Slot], ready: ReadyConfig) -> Chosen:
     """One image for each slot: the clearest, then the newest version, then the last by name.
 
     All are of one grid, the one that fills most slots.
@@ -68,8 +68,8 @@ def why_not(last: Order | None, selection: Selection, template: str, ready: Read
     )
 
 
-def _fill(usable: Sequence[Found], slots: Sequence[Slot]) -> dict[Slot, Found]:
-    best: dict[Slot, Found] = {}
+def _fill(usable: Sequence[CatalogItem], slots: Sequence[Slot]) -> dict[Slot, CatalogItem]:
+    best: dict[Slot, CatalogItem] = {}
     for slot in slots:
         inside = [one for one in usable if one.date in slot]
         if inside:
@@ -77,12 +77,12 @@ def _fill(usable: Sequence[Found], slots: Sequence[Slot]) -> dict[Slot, Found]:
     return best
 
 
-def _rank(found: Found) -> tuple[float, str, str, str]:
+def _rank(found: CatalogItem) -> tuple[float, str, str, str]:
     clear = 1.0 if found.clear is None else found.clear
     return clear, found.made, found.item, found.version
 
 
-def _choice(slot: Slot, one: Found) -> Choice:
+def _choice(slot: Slot, one: CatalogItem) -> Choice:
     return Choice(
         str(slot), one.item, one.version, one.date.isoformat(), one.acquisition, one.clear
     )
@@ -100,7 +100,7 @@ def _reprocessed(before: Choice | None, now: Choice) -> bool:
     return bool(moment) or before.item == now.item
 
 
-def _empty(slot: Slot, found: Sequence[Found], ready: ReadyConfig) -> str:
+def _empty(slot: Slot, found: Sequence[CatalogItem], ready: ReadyConfig) -> str:
     """A slot and the best that there is for it."""
     inside = [one for one in found if one.date in slot]
     cloudy = [one.clear for one in inside if one.verdict == "cloudy" and one.clear is not None]

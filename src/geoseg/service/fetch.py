@@ -30,7 +30,7 @@ def fetch_order(service: ServiceConfig, order: Order, progress: Progress) -> Rec
     with progress.start("fetch", len(missing), "files") as step:
         for entry in missing:
             target = Path(entry["target"])
-            wanted = web.Wanted(entry["size"], entry["checksum"])
+            wanted = web.Download(entry["size"], entry["checksum"])
             size += web.fetch(entry["href"], target, hosts, wanted)
             step.advance(note=target.parent.name)
     return {"fetched": len(missing), "there": len(listed["fetch"]) - len(missing), "bytes": size}

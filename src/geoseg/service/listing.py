@@ -9,7 +9,7 @@ from typing import Any
 from geoseg.config.service import ServiceConfig
 from geoseg.errors import ConfigError
 from geoseg.service.ledger.ledger import Ledger
-from geoseg.service.orders import Order, Sighting
+from geoseg.service.orders import ItemRecord, Order
 
 Row = dict[str, Any]
 
@@ -76,7 +76,7 @@ def _order(order: Order) -> Row:
     }
 
 
-def _image(sighting: Sighting) -> Row:
+def _image(sighting: ItemRecord) -> Row:
     found = sighting.found
     dated = found.date != dt.date.min
     return {

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from geoseg.config.service import AreaConfig, ServiceConfig
-from geoseg.imagery.catalogs.found import ALL_BANDS, MASK, Found, FoundFile
+from geoseg.imagery.catalogs.found import ALL_BANDS, MASK, CatalogFile, CatalogItem
 from geoseg.io import files
 from geoseg.service.template import Template, mask_values, write_config
 
@@ -19,13 +19,13 @@ FETCH = "fetch.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OrderFolder:
     """Folder of an order."""
 
     folder: Path
 
     @classmethod
-    def of(cls, service: ServiceConfig, area: str, fingerprint: str) -> Place:
+    def of(cls, service: ServiceConfig, area: str, fingerprint: str) -> OrderFolder:
         """Of the order with that fingerprint."""
         season = service.areas[area].season.name
         return cls(service.work / area / season / fingerprint[:12])
@@ -47,7 +47,11 @@ class Place:
 
 
 def write_order(
-    place: Place, name: str, area: AreaConfig, template: Template, chosen: Sequence[Found]
+    place: OrderFolder,
+    name: str,
+    area: AreaConfig,
+    template: Template,
+    chosen: Sequence[CatalogItem],
 ) -> None:
     """Write what a run of these images starts from. Done again, it writes the same.
 
@@ -69,7 +73,7 @@ def write_order(
     files.write_json(place.folder / FETCH, {"fetch": to_fetch, "given": given})
 
 
-def _listed(file: FoundFile, target: Path) -> dict[str, Any]:
+def _listed(file: CatalogFile, target: Path) -> dict[str, Any]:
     return {
         "href": file.href,
         "target": str(target),
@@ -78,7 +82,7 @@ def _listed(file: FoundFile, target: Path) -> dict[str, Any]:
     }
 
 
-def _scene(one: Found, targets: Mapping[str, Path]) -> dict[str, Any]:
+def _scene(one: CatalogItem, targets: Mapping[str, Path]) -> dict[str, Any]:
     """The item as an entry of ``imagery.scenes``."""
     paths = {role: str(path) for role, path in targets.items()}
     entry: dict[str, Any] = {"id": one.item, "date": one.date.isoformat()}
@@ -89,7 +93,7 @@ def _scene(one: Found, targets: Mapping[str, Path]) -> dict[str, Any]:
     return {**entry, "files": paths}
 
 
-def _targets(place: Place, one: Found) -> dict[str, Path]:
+def _targets(place: OrderFolder, one: CatalogItem) -> dict[str, Path]:
     """Where each file of an item is, or will be; names that others gave are not trusted."""
     folder = place.imagery / f"{re.sub(r'[^A-Za-z0-9_-]', '_', one.item)[:80]}-{one.version}"
     return {
@@ -98,10 +102,10 @@ def _targets(place: Place, one: Found) -> dict[str, Path]:
     }
 
 
-def _remote(file: FoundFile) -> bool:
+def _remote(file: CatalogFile) -> bool:
     return "://" in file.href
 
 
-def _kind(file: FoundFile) -> str:
+def _kind(file: CatalogFile) -> str:
     suffix = re.search(r"\.(tiff?|jp2)$", urlsplit(file.href).path, re.I)
     return suffix.group().lower() if suffix else ".tif"

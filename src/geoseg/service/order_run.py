@@ -24,7 +24,7 @@ from geoseg.service.gates import Release, check_gates
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import LEASE_SECONDS, Order, State
 from geoseg.service.publish import publish_map
-from geoseg.service.published_collection import Placement
+from geoseg.service.published_collection import VersionId
 from geoseg.service.versions import highest_sequence, last_published, require_known
 
 BEAT_SECONDS = LEASE_SECONDS / 6
@@ -34,7 +34,7 @@ log = logging.getLogger("geoseg")
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class OrderRun:
     """Which run is to do which order."""
 
     service: Path
@@ -45,7 +45,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Duty:
+class HeldOrder:
     """An assignment taken on."""
 
     service: ServiceConfig
@@ -54,18 +54,18 @@ class Duty:
 
 
 @contextmanager
-def taken_on(assignment: Assignment) -> Iterator[Duty]:
+def taken_on(assignment: OrderRun) -> Iterator[HeldOrder]:
     """The order, for the run alone. May be done again by the same run.
 
     Raises ``OrderError`` where the order has ended or is another run's, ``LedgerError``.
     """
     service = configs.load_service(assignment.service)
     with Ledger.open(service) as ledger:
-        yield Duty(service, ledger, ledger.begin(assignment.order, assignment.run))
+        yield HeldOrder(service, ledger, ledger.begin(assignment.order, assignment.run))
 
 
 @contextmanager
-def on_duty(assignment: Assignment) -> Iterator[Order]:
+def lease_held(assignment: OrderRun) -> Iterator[Order]:
     """The order, and its lease renewed while the body works; see ``taken_on``."""
     with taken_on(assignment) as duty:
         over = Event()
@@ -78,7 +78,7 @@ def on_duty(assignment: Assignment) -> Iterator[Order]:
             beats.join()
 
 
-def _beat(duty: Duty, over: Event) -> None:
+def _beat(duty: HeldOrder, over: Event) -> None:
     """Renew the lease until the work is over, or the order is another's."""
     while not over.wait(BEAT_SECONDS):
         try:
@@ -102,7 +102,7 @@ class Failure:
     """Whether the place failed, and not the work."""
 
 
-def tell(assignment: Assignment, failure: Failure) -> State | None:
+def tell(assignment: OrderRun, failure: Failure) -> State | None:
     """Tell the ledger that the run has failed; returns what became of the order.
 
     None where the ledger does not answer or the order is no longer the run's: then the lease ends by
@@ -118,7 +118,7 @@ def tell(assignment: Assignment, failure: Failure) -> State | None:
     return None
 
 
-def _tell(duty: Duty, failure: Failure) -> Order:
+def _tell(duty: HeldOrder, failure: Failure) -> Order:
     if failure.exit_code == GateError.exit_code:
         return duty.ledger.finish(duty.order.id, "quarantined", failure.message)
     away = "" if failure.of_place else _away(duty.order)
@@ -138,13 +138,13 @@ def _away(order: Order) -> str:
     return ""
 
 
-def fetch(assignment: Assignment, progress: Progress) -> Record:
+def fetch(assignment: OrderRun, progress: Progress) -> Record:
     """Download what of the order's imagery is elsewhere; see ``fetch_order``."""
     with taken_on(assignment) as duty:
         return fetch_order(duty.service, duty.order, progress)
 
 
-def judge(run: Run, assignment: Assignment) -> Record:
+def judge(run: Run, assignment: OrderRun) -> Record:
     """Measure and judge the run's map; the record's ``gates`` are tables for people."""
     with taken_on(assignment) as duty:
         order, service = duty.order, duty.service
@@ -163,7 +163,7 @@ def _release(order: Order) -> Release | None:
     )
 
 
-def publish(run: Run, assignment: Assignment) -> Record:
+def publish(run: Run, assignment: OrderRun) -> Record:
     """Publish the run's map as the order's version, and end the order.
 
     Raises ``GateError`` where it has not passed its gates, unless an operator released it.
@@ -175,7 +175,7 @@ def publish(run: Run, assignment: Assignment) -> Record:
         store = _destination(duty)
         highest = highest_sequence(store, order.area, order.season)
         order = duty.ledger.begin_publishing(order.id, highest, store.address)
-        place = Placement(order.area, order.season, order.sequence, order.fingerprint)
+        place = VersionId(order.area, order.season, order.sequence, order.fingerprint)
         record = publish_map(run, place, config, run.progress)
         if record["published"]:
             duty.ledger.finish(order.id, "published", version=place.version)
@@ -185,7 +185,7 @@ def publish(run: Run, assignment: Assignment) -> Record:
         return record
 
 
-def _destination(duty: Duty) -> Store:
+def _destination(duty: HeldOrder) -> Store:
     """Where the map goes. Raises ``OutputError`` where that is away."""
     config = duty.service.publish
     store = open_store(config.destination, config.endpoint)

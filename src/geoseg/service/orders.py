@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from geoseg.config.service import RetryConfig
-from geoseg.imagery.catalogs.found import Found
+from geoseg.imagery.catalogs.found import CatalogItem
 
 LEASE_SECONDS = 90
 """How long an order stays a run's after it last said so."""
@@ -45,12 +45,12 @@ def utc_now() -> dt.datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ItemRecord:
     """One version of one item, as the ledger has it."""
 
     area: str
     season: str
-    found: Found
+    found: CatalogItem
     seen: dt.datetime
     """When it was seen first."""
     changed: dt.datetime

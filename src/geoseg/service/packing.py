@@ -11,9 +11,9 @@ from typing import Any
 from geoseg.errors import ProductError
 from geoseg.io import files
 from geoseg.io.access import confine
-from geoseg.io.store.objects import Sum
+from geoseg.io.store.objects import FileDigest
 from geoseg.pipeline.run import Record, Run
-from geoseg.service.published_collection import CATALOG, COLLECTION, Placement
+from geoseg.service.published_collection import CATALOG, COLLECTION, VersionId
 
 VERSION = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
 
@@ -29,7 +29,7 @@ class File:
     name: str
     """Within the version's folder."""
     source: Path
-    sum: Sum
+    sum: FileDigest
     media: str
 
 
@@ -48,7 +48,7 @@ class Package:
         return {"digest": files.digest(found), "files": found}
 
 
-def pack(run: Run, place: Placement) -> Package:
+def pack(run: Run, place: VersionId) -> Package:
     """The products that the run's item names, its config and the item as it will be published.
 
     Names stay as they are in the run's folder; what lies elsewhere (a model that the config names)
@@ -71,14 +71,16 @@ def pack(run: Run, place: Placement) -> Package:
     return Package((*products, config, written), item)
 
 
-def sum_of(path: Path) -> Sum:
+def sum_of(path: Path) -> FileDigest:
     """Size and SHA-256 of a file."""
-    return Sum(path.stat().st_size, files.sha256(path))
+    return FileDigest(path.stat().st_size, files.sha256(path))
 
 
-def known_sum(fields: Mapping[str, Any]) -> Sum:
+def known_sum(fields: Mapping[str, Any]) -> FileDigest:
     """Of an asset or a link, as the file extension tells it."""
-    return Sum(int(fields["file:size"]), str(fields["file:checksum"]).removeprefix(_MULTIHASH))
+    return FileDigest(
+        int(fields["file:size"]), str(fields["file:checksum"]).removeprefix(_MULTIHASH)
+    )
 
 
 def _file(key: str, asset: Mapping[str, Any], root: Path) -> File:
@@ -103,7 +105,7 @@ def _config(run: Run, folder: Path) -> File:
     return File(path.name, path, sum_of(path), _JSON)
 
 
-def _item(described: Record, place: Placement, products: list[File]) -> Record:
+def _item(described: Record, place: VersionId, products: list[File]) -> Record:
     """The run's item at its new place: other addresses, a version, and no link into this machine."""
     keys = [*described["assets"], "config"]
     assets = {

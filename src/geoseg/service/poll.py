@@ -12,15 +12,15 @@ from geoseg.config.service import AreaConfig, ServiceConfig
 from geoseg.errors import GeosegError, LedgerError
 from geoseg.feedback import Progress
 from geoseg.imagery.catalogs import folder, stac
-from geoseg.imagery.catalogs.found import Found
+from geoseg.imagery.catalogs.found import CatalogItem
 from geoseg.io import files, logs
 from geoseg.pipeline.run import Record
 from geoseg.redaction import redact
 from geoseg.service.choose import choose, judge, why_not
 from geoseg.service.dispatch import Dispatcher, dispatch
 from geoseg.service.ledger.ledger import Ledger
-from geoseg.service.order_folder import Place, write_order
-from geoseg.service.orders import ACTIVE, Order, Selection, Sighting
+from geoseg.service.order_folder import OrderFolder, write_order
+from geoseg.service.orders import ACTIVE, ItemRecord, Order, Selection
 from geoseg.service.reconcile import reconcile
 from geoseg.service.template import Template, load_template
 
@@ -36,8 +36,8 @@ class _Look:
     """What there is for an area at this moment."""
 
     template: Template
-    known: Sequence[Sighting]
-    found: tuple[Found, ...]
+    known: Sequence[ItemRecord]
+    found: tuple[CatalogItem, ...]
 
 
 def poll(
@@ -124,12 +124,12 @@ def _look(service: ServiceConfig, ledger: Ledger, name: str) -> _Look:
     known = ledger.sightings(name, area.season.name)
     slots = area.season.windows()
     if area.drop:
-        wanted = folder.Wanted(area.drop, slots, template.bands, template.names)
+        wanted = folder.FolderQuery(area.drop, slots, template.bands, template.names)
         before = {(s.found.item, s.found.stamp): s.found for s in known if s.found.version}
-        found = folder.look(wanted, lambda item, stamp: before.get((item, stamp)))
+        found = folder.poll(wanted, lambda item, stamp: before.get((item, stamp)))
     else:
         assert area.stac is not None, "an area has one source"
-        found = stac.look(area.stac, template.bands, slots)
+        found = stac.poll(area.stac, template.bands, slots)
     return _Look(template, known, tuple(judge(one, area.ready) for one in found))
 
 
@@ -165,7 +165,7 @@ def _order(
     unwanted = why_not(_last(orders), selection, now.template.fingerprint, area.ready)
     if unwanted:
         return unwanted, None
-    place = Place.of(service, name, fingerprint)
+    place = OrderFolder.of(service, name, fingerprint)
     write_order(place, name, area, now.template, _images(now.found, selection))
     order = ledger.claim(
         name, season, fingerprint, selection, place.config, place.output,
@@ -181,7 +181,7 @@ def _fingerprint(name: str, area: AreaConfig, template: Template, selection: Sel
     return files.digest([name, area.season.name, template.fingerprint, images])
 
 
-def _images(found: Sequence[Found], selection: Selection) -> list[Found]:
+def _images(found: Sequence[CatalogItem], selection: Selection) -> list[CatalogItem]:
     by_name = {(one.item, one.version): one for one in found}
     return [by_name[choice.item, choice.version] for choice in selection]
 

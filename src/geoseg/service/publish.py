@@ -25,7 +25,7 @@ from itertools import chain, count
 from geoseg.config.service import PublishConfig
 from geoseg.errors import BusyError, OutputError
 from geoseg.feedback import Progress
-from geoseg.io.store.objects import Store, Sum, open_store
+from geoseg.io.store.objects import FileDigest, Store, open_store
 from geoseg.pipeline.run import Record, Run
 from geoseg.service import published_collection as shelves
 from geoseg.service import retention
@@ -33,9 +33,9 @@ from geoseg.service.packing import Package, pack
 from geoseg.service.published_collection import (
     CATALOG,
     COLLECTION,
-    Placement,
-    Shelf,
+    PublishedCollection,
     Version,
+    VersionId,
     moment,
 )
 
@@ -57,19 +57,19 @@ class Outlet:
         """Key of the area's collection."""
         return f"{self.area}/{COLLECTION}"
 
-    def shelf(self) -> Shelf:
+    def shelf(self) -> PublishedCollection:
         """What is published now."""
-        return find_shelf(self.store, self.area) or Shelf(self.area)
+        return find_shelf(self.store, self.area) or PublishedCollection(self.area)
 
 
-def find_shelf(store: Store, area: str) -> Shelf | None:
+def find_shelf(store: Store, area: str) -> PublishedCollection | None:
     """The versions of an area as its collection names them; None where there is no collection."""
     key = f"{area}/{COLLECTION}"
     found = store.read(key)
     return _parsed(found.content, store.url(key)) if found else None
 
 
-def read_shelf(store: Store, area: str) -> Shelf:
+def read_shelf(store: Store, area: str) -> PublishedCollection:
     """The same; no versions where the area has never been published to.
 
     Raises ``OutputError`` where it has, as the catalog says, and its collection is not there: it is
@@ -82,7 +82,7 @@ def read_shelf(store: Store, area: str) -> Shelf:
             "its folder back, publish its last map again ('geoseg ledger SERVICE --republish ID'), "
             f"or take its link out of {store.url(CATALOG)}"
         )
-    return found or Shelf(area)
+    return found or PublishedCollection(area)
 
 
 def read_areas(store: Store) -> list[str]:
@@ -91,7 +91,7 @@ def read_areas(store: Store) -> list[str]:
     return shelves.areas(_json(found.content, store.url(CATALOG))) if found else []
 
 
-def publish_map(run: Run, place: Placement, config: PublishConfig, progress: Progress) -> Record:
+def publish_map(run: Run, place: VersionId, config: PublishConfig, progress: Progress) -> Record:
     """Publish the run's products as a version; returns ``version``, ``collection`` and ``item``
     (addresses), ``published`` (False where the version would not be kept: newer ones are there),
     ``files`` and ``bytes`` that were sent.
@@ -115,13 +115,13 @@ def publish_map(run: Run, place: Placement, config: PublishConfig, progress: Pro
     return record
 
 
-def wanted(outlet: Outlet, shelf: Shelf, place: Placement) -> bool:
+def wanted(outlet: Outlet, shelf: PublishedCollection, place: VersionId) -> bool:
     """Whether the version would be among those that are kept."""
     trial = shelf.with_version(_version(place, place.version, None), {})
     return trial.pruned(outlet.config.keep, "").find(place.version) is not None
 
 
-def add(outlet: Outlet, package: Package, place: Placement, progress: Progress) -> Record:
+def add(outlet: Outlet, package: Package, place: VersionId, progress: Progress) -> Record:
     """Files, then the collection; says what was sent."""
     folder, sent = _upload(outlet, package, place, progress)
     new = _version(place, folder, package)
@@ -130,7 +130,7 @@ def add(outlet: Outlet, package: Package, place: Placement, progress: Progress) 
 
 
 def _upload(
-    outlet: Outlet, package: Package, place: Placement, progress: Progress
+    outlet: Outlet, package: Package, place: VersionId, progress: Progress
 ) -> tuple[str, list[int]]:
     """Put the files where they will stay; returns the folder and the sizes of those sent.
 
@@ -143,7 +143,7 @@ def _upload(
     raise AssertionError("names do not end")
 
 
-def _names(outlet: Outlet, place: Placement) -> Iterator[str]:
+def _names(outlet: Outlet, place: VersionId) -> Iterator[str]:
     """Names of folders that may be used: new ones, and those of tries that came to no end."""
     taken, there = outlet.shelf().folders, outlet.store.folders(place.area)
     for name in chain([place.version], (f"{place.version}.{n}" for n in count(2))):
@@ -175,7 +175,7 @@ def _list(outlet: Outlet, new: Version, summaries: Record) -> None:
     config = outlet.config
 
     def change(text: str | None) -> str:
-        shelf = _parsed(text, outlet.collection) if text else Shelf(outlet.area)
+        shelf = _parsed(text, outlet.collection) if text else PublishedCollection(outlet.area)
         if shelf.find(new.name):
             return str(text)
         now, grace = _now(), dt.timedelta(hours=config.grace_hours)
@@ -217,10 +217,10 @@ def _exchange(store: Store, key: str, change: Callable[[str | None], str]) -> No
     )
 
 
-def _version(place: Placement, folder: str, package: Package | None) -> Version:
+def _version(place: VersionId, folder: str, package: Package | None) -> Version:
     """As the collection will name it; without a package only its order counts."""
     item = package.item if package else {"properties": {}}
-    told = package.files[-1].sum if package else Sum(0, "")
+    told = package.files[-1].sum if package else FileDigest(0, "")
     period = [item["properties"].get(key) or "" for key in ("start_datetime", "end_datetime")]
     return Version(
         name=place.version,
@@ -248,7 +248,7 @@ def _summaries(package: Package) -> Record:
     return {key: value for key, value in found.items() if value}
 
 
-def _parsed(text: str, where: str) -> Shelf:
+def _parsed(text: str, where: str) -> PublishedCollection:
     return shelves.from_collection(_json(text, where), where)
 
 

@@ -25,7 +25,7 @@ _WORLD = [-180.0, -90.0, 180.0, 90.0]
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class VersionId:
     """Where a map goes: which area and season, and its place in their order."""
 
     area: str
@@ -97,7 +97,7 @@ class Retired:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class PublishedCollection:
     """The versions of an area, newest first, and what has left."""
 
     area: str
@@ -119,14 +119,14 @@ class Shelf:
         """Every folder that it knows of."""
         return {v.folder for v in self.versions} | {r.folder for r in self.retired}
 
-    def with_version(self, new: Version, summaries: Mapping[str, Any]) -> Shelf:
+    def with_version(self, new: Version, summaries: Mapping[str, Any]) -> PublishedCollection:
         """The shelf with one more; its summaries are those of the newest."""
         versions = tuple(sorted((*self.versions, new), key=lambda v: v.order, reverse=True))
         retired = tuple(r for r in self.retired if r.folder != new.folder)
         shown = summaries if versions[0] == new else self.summaries
         return replace(self, versions=versions, retired=retired, summaries=shown)
 
-    def pruned(self, keep: int | None, until: str) -> Shelf:
+    def pruned(self, keep: int | None, until: str) -> PublishedCollection:
         """Without all but the newest ``keep`` of each season, whose files stay till then."""
         kept = [v for v in self.versions if keep is None or self._rank(v) < keep]
         left = tuple(Retired(v.folder, until) for v in self.versions if v not in kept)
@@ -136,18 +136,18 @@ class Shelf:
         """How many newer versions its season has."""
         return sum(v.season == version.season and v.order > version.order for v in self.versions)
 
-    def with_orphans(self, folders: Iterable[str], until: str) -> Shelf:
+    def with_orphans(self, folders: Iterable[str], until: str) -> PublishedCollection:
         """Folders of tries that never came to an end, to be removed then."""
         lost = tuple(Retired(name, until) for name in folders if name not in self.folders)
         return replace(self, retired=(*self.retired, *lost))
 
-    def without(self, folders: Iterable[str]) -> Shelf:
+    def without(self, folders: Iterable[str]) -> PublishedCollection:
         """Without the memory of retired folders that are gone."""
         gone = set(folders)
         return replace(self, retired=tuple(r for r in self.retired if r.folder not in gone))
 
 
-def to_collection(shelf: Shelf, license: str) -> dict[str, Any]:
+def to_collection(shelf: PublishedCollection, license: str) -> dict[str, Any]:
     """The STAC Collection."""
     return {
         "type": "Collection",
@@ -172,12 +172,14 @@ def to_collection(shelf: Shelf, license: str) -> dict[str, Any]:
     }
 
 
-def from_collection(content: Mapping[str, Any], where: str) -> Shelf:
+def from_collection(content: Mapping[str, Any], where: str) -> PublishedCollection:
     """The shelf that ``to_collection`` wrote; ``OutputError`` for another collection."""
     try:
         retired = [Retired(entry["folder"], entry["until"]) for entry in content[_RETIRED]]
         items = [_version(link) for link in content["links"] if link["rel"] == "item"]
-        return Shelf(content["id"], tuple(items), tuple(retired), content.get("summaries"))
+        return PublishedCollection(
+            content["id"], tuple(items), tuple(retired), content.get("summaries")
+        )
     except (KeyError, TypeError) as error:
         raise OutputError(
             f"{where} is no collection that geoseg published (no {error}); choose another "
@@ -215,7 +217,7 @@ def _link(rel: str, href: str) -> dict[str, Any]:
     return {"rel": rel, "href": href, "type": "application/json"}
 
 
-def _item_link(rel: str, shelf: Shelf, version: Version) -> dict[str, Any]:
+def _item_link(rel: str, shelf: PublishedCollection, version: Version) -> dict[str, Any]:
     """All that is known of a version, so that no item is read to change a collection."""
     newest = shelf.newest(version.season)
     return {

@@ -15,7 +15,7 @@ from geoseg.pipeline.report import write_reports
 from geoseg.pipeline.run import Run
 from geoseg.service.gates import Verdict, check_gates
 from geoseg.service.publish import publish_map, read_shelf
-from geoseg.service.published_collection import Placement
+from geoseg.service.published_collection import VersionId
 from geoseg.service.versions import highest_sequence, last_published
 
 
@@ -41,7 +41,7 @@ def release(
     yield f"collection: {done['collection']}"
 
 
-def next_place(run: Run, area: str, season: str, config: PublishConfig) -> Placement:
+def next_place(run: Run, area: str, season: str, config: PublishConfig) -> VersionId:
     """The place after the last version; that of the run's own map where it is published already.
 
     Raises ``OutputError`` where the run has no map.
@@ -49,13 +49,13 @@ def next_place(run: Run, area: str, season: str, config: PublishConfig) -> Place
     made = str(run.recorded("stitch").get("run_id") or "")
     if not made:
         raise OutputError(f"{run.folder.class_map} is not there yet; finish it with 'geoseg run'")
-    place = Placement(area, season, 1, made)
+    place = VersionId(area, season, 1, made)
     store = open_store(config.destination, config.endpoint)
     sequence = _own_sequence(store, place) or highest_sequence(store, area, season) + 1
-    return Placement(place.area, place.season, sequence, made)
+    return VersionId(place.area, place.season, sequence, made)
 
 
-def _own_sequence(store: Store, place: Placement) -> int:
+def _own_sequence(store: Store, place: VersionId) -> int:
     """That of the run's own version, where it is published, or a try of it was broken off; else 0."""
     shelf = read_shelf(store, place.area)
     begun = set(store.folders(place.area)) - {retired.folder for retired in shelf.retired}

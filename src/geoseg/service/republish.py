@@ -6,13 +6,13 @@ from __future__ import annotations
 from geoseg.config.service import PublishConfig, ServiceConfig
 from geoseg.errors import OrderError, OutputError, ProductError
 from geoseg.feedback import Progress
-from geoseg.io.store.objects import Sum, open_store
+from geoseg.io.store.objects import FileDigest, open_store
 from geoseg.pipeline.run import Record, Run
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order
 from geoseg.service.packing import Package, pack
 from geoseg.service.publish import MANIFEST, Outlet, add, as_text, name_area, wanted
-from geoseg.service.published_collection import Placement, Version
+from geoseg.service.published_collection import Version, VersionId
 from geoseg.service.versions import verify
 
 
@@ -30,7 +30,7 @@ def republish(service: ServiceConfig, ledger: Ledger, order_id: int, progress: P
             f"order {order.id} is {order.state}; this is for one that is published and got lost"
         )
     run = _results(order, progress)
-    place = Placement(order.area, order.season, order.sequence, order.fingerprint)
+    place = VersionId(order.area, order.season, order.sequence, order.fingerprint)
     with run.alone():
         record = _put_back(run, place, service.publish, progress)
     ledger.published_again(order.id, record["destination"])
@@ -48,7 +48,7 @@ def _results(order: Order, progress: Progress) -> Run:
     return Run.open(order.config, order.output, progress)
 
 
-def _put_back(run: Run, place: Placement, config: PublishConfig, progress: Progress) -> Record:
+def _put_back(run: Run, place: VersionId, config: PublishConfig, progress: Progress) -> Record:
     outlet = Outlet(open_store(config.destination, config.endpoint), place.area, config)
     with outlet.store.lock(place.area):
         shelf = outlet.shelf()
@@ -87,7 +87,7 @@ def _mend(outlet: Outlet, listed: Version, package: Package, progress: Progress)
 
     The bytes must be those that readers were promised.
     """
-    store, known = outlet.store, Sum(listed.size, listed.sha256)
+    store, known = outlet.store, FileDigest(listed.size, listed.sha256)
     if package.files[-1].sum != known:
         raise ProductError(
             f"{package.files[-1].source}: the results have changed since {listed.name} was published "

@@ -12,7 +12,7 @@ import datetime as dt
 import json
 
 from geoseg.io.store.objects import Store
-from geoseg.service.published_collection import Shelf, moment
+from geoseg.service.published_collection import PublishedCollection, moment
 
 MANIFEST = ".manifest.json"
 """Lists the files of a version's folder. First to come, last to go."""
@@ -21,7 +21,7 @@ UNFINISHED = dt.timedelta(hours=24)
 """How long at least a folder stays that no collection names: its publisher may be at work."""
 
 
-def remove_due(store: Store, shelf: Shelf, now: dt.datetime) -> list[str]:
+def remove_due(store: Store, shelf: PublishedCollection, now: dt.datetime) -> list[str]:
     """Remove the files of retired folders whose time is over; returns the folders.
 
     Raises ``OutputError``, ``RemoteError``; what was not removed is, next time.
@@ -40,7 +40,7 @@ def _remove(store: Store, folder: str) -> bool:
     return manifest is not None
 
 
-def gone(store: Store, shelf: Shelf) -> list[str]:
+def gone(store: Store, shelf: PublishedCollection) -> list[str]:
     """Retired folders that nothing of ours is left in."""
     return [
         retired.folder
@@ -49,7 +49,7 @@ def gone(store: Store, shelf: Shelf) -> list[str]:
     ]
 
 
-def orphans(store: Store, shelf: Shelf, own: str) -> list[str]:
+def orphans(store: Store, shelf: PublishedCollection, own: str) -> list[str]:
     """Folders of tries that came to no end; ``own`` is the one that is about to be named."""
     return [
         name

@@ -16,13 +16,13 @@ from geoseg.errors import OutputError
 from geoseg.feedback import Progress
 from geoseg.io import configs, files
 from geoseg.io.store.folders import FolderStore
-from geoseg.io.store.objects import Store, Sum, check_key, open_store
+from geoseg.io.store.objects import FileDigest, Store, check_key, open_store
 from geoseg.pipeline.run import Record
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order
 from geoseg.service.packing import known_sum
 from geoseg.service.publish import read_areas, read_shelf
-from geoseg.service.published_collection import CATALOG, COLLECTION, Shelf, Version
+from geoseg.service.published_collection import CATALOG, COLLECTION, PublishedCollection, Version
 
 
 def survey(
@@ -57,7 +57,7 @@ def _ordered(service: Path, area: str | None) -> tuple[tuple[Order, ...], int | 
 class Published:
     """What there is of what was published."""
 
-    shelves: tuple[Shelf, ...]
+    shelves: tuple[PublishedCollection, ...]
     lost: Mapping[str, str]
     """Address of what cannot be read of the rest to what is wrong with it."""
 
@@ -113,7 +113,9 @@ def missing(
     }
 
 
-def table(store: Store, shelves: Sequence[Shelf], check: bool, progress: Progress) -> list[Record]:
+def table(
+    store: Store, shelves: Sequence[PublishedCollection], check: bool, progress: Progress
+) -> list[Record]:
     """What is published, as rows: ``area``, ``version``, ``season``, ``sequence``, ``published``,
     ``latest`` (of its season), ``item`` (its address) and ``damaged`` (file to trouble; empty unless
     ``check``)."""
@@ -127,7 +129,9 @@ def table(store: Store, shelves: Sequence[Shelf], check: bool, progress: Progres
     return rows
 
 
-def _row(store: Store, shelf: Shelf, version: Version, damaged: dict[str, str]) -> Record:
+def _row(
+    store: Store, shelf: PublishedCollection, version: Version, damaged: dict[str, str]
+) -> Record:
     return {
         "area": shelf.area,
         "version": version.name,
@@ -144,7 +148,7 @@ def verify(store: Store, area: str, version: Version) -> Iterator[tuple[str, str
     """Read every file of a version; yields the key and the trouble of each that is not as its
     checksum says, an empty trouble for the others."""
     item = f"{area}/{version.key}"
-    trouble = _trouble(store.sum(item), Sum(version.size, version.sha256))
+    trouble = _trouble(store.sum(item), FileDigest(version.size, version.sha256))
     yield item, trouble
     if trouble:
         return
@@ -221,7 +225,7 @@ def _key(item: str, href: str) -> str:
         raise OutputError(f"{item}: the address {href!r} leads out of what is published") from None
 
 
-def _trouble(found: Sum | None, known: Sum) -> str:
+def _trouble(found: FileDigest | None, known: FileDigest) -> str:
     if found is None:
         return "missing"
     if found.size != known.size:

@@ -16,20 +16,20 @@ from geoseg.config.service import DropConfig, SeasonConfig
 from geoseg.errors import ConfigError
 from geoseg.grid import Grid
 from geoseg.imagery.catalogs import folder as catalog
-from geoseg.imagery.catalogs.folder import Wanted, look
-from geoseg.imagery.catalogs.found import Found
+from geoseg.imagery.catalogs.folder import FolderQuery, poll
+from geoseg.imagery.catalogs.found import CatalogItem
 from tests.support.service_season import APRIL, BANDS, GRID, MAY, band, image, mask
 
 SEASON = SeasonConfig.model_validate({"start": "2025-04-01", "end": "2025-05-31"})
 
 
-def wanted(folder: Path, bands: tuple[str, ...] = BANDS, **drop: Any) -> Wanted:
+def wanted(folder: Path, bands: tuple[str, ...] = BANDS, **drop: Any) -> FolderQuery:
     config = DropConfig.model_validate({"folder": folder, "settle": 0, **drop})
     names = {} if "{band}" in config.pattern else {"band_names": list(bands)}
-    return Wanted(config, SEASON.windows(), bands, names)
+    return FolderQuery(config, SEASON.windows(), bands, names)
 
 
-def only(found: tuple[Found, ...]) -> Found:
+def only(found: tuple[CatalogItem, ...]) -> CatalogItem:
     assert len(found) == 1, found
     return found[0]
 
@@ -38,48 +38,48 @@ def test_an_image_is_read_once_and_known_by_its_stamp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = image(tmp_path / f"{APRIL}.tif", clear=0.75)
-    first = only(look(wanted(tmp_path)))
+    first = only(poll(wanted(tmp_path)))
     assert (first.item, first.verdict, first.clear) == (APRIL, "usable", 0.75)
     assert first.files[0].href == str(path)
 
-    def read(*_: object) -> Found:
+    def read(*_: object) -> CatalogItem:
         raise AssertionError("read again")
 
     monkeypatch.setattr(catalog, "_read", read)
     known = {(first.item, first.stamp): first}
-    assert only(look(wanted(tmp_path), lambda *key: known.get(key))) == first
+    assert only(poll(wanted(tmp_path), lambda *key: known.get(key))) == first
     with pytest.raises(AssertionError, match="read again"):
-        look(wanted(tmp_path, BANDS[::-1]), lambda *key: known.get(key))
+        poll(wanted(tmp_path, BANDS[::-1]), lambda *key: known.get(key))
 
 
 def test_the_same_bytes_are_the_same_version(tmp_path: Path) -> None:
     path = image(tmp_path / f"{APRIL}.tif")
-    first = only(look(wanted(tmp_path)))
+    first = only(poll(wanted(tmp_path)))
     os.utime(path, ns=(1, 1))
-    touched = only(look(wanted(tmp_path)))
+    touched = only(poll(wanted(tmp_path)))
     assert touched.stamp != first.stamp
     assert touched.version == first.version
     image(path, seed=1)
-    assert only(look(wanted(tmp_path))).version != first.version
+    assert only(poll(wanted(tmp_path))).version != first.version
 
 
 def test_a_sidecar_makes_another_version(tmp_path: Path) -> None:
     """It comes, and goes; the same content in it is the same version, whatever its time."""
     path = image(tmp_path / f"{APRIL}.tif")
     sidecar = Path(f"{path}.aux.xml")
-    without = only(look(wanted(tmp_path)))
+    without = only(poll(wanted(tmp_path)))
     sidecar.write_text("<PAMDataset/>")
-    with_it = only(look(wanted(tmp_path)))
+    with_it = only(poll(wanted(tmp_path)))
     assert with_it.stamp != without.stamp
     assert with_it.version != without.version
     os.utime(sidecar, ns=(1, 1))
-    touched = only(look(wanted(tmp_path)))
+    touched = only(poll(wanted(tmp_path)))
     assert touched.stamp != with_it.stamp
     assert touched.version == with_it.version
-    young = only(look(wanted(tmp_path, settle=60)))
+    young = only(poll(wanted(tmp_path, settle=60)))
     assert "60 are waited for" in young.reason
     sidecar.unlink()
-    again = only(look(wanted(tmp_path)))
+    again = only(poll(wanted(tmp_path)))
     assert (again.stamp, again.version) == (without.stamp, without.version)
 
 
@@ -88,7 +88,7 @@ def test_a_sidecar_that_leads_out_stops_nobody_else(root: Path, tmp_path: Path) 
     path = image(root / f"{MAY}.tif")
     (tmp_path / "outside.xml").write_text("<PAMDataset/>")
     Path(f"{path}.aux.xml").symlink_to(tmp_path / "outside.xml")
-    found = {one.item: one for one in look(wanted(root))}
+    found = {one.item: one for one in poll(wanted(root))}
     assert found[APRIL].verdict == "usable"
     assert found[MAY].verdict == "refused"
     assert "lies outside" in found[MAY].reason
@@ -99,11 +99,11 @@ def test_a_vrt_is_as_its_sources_are(tmp_path: Path) -> None:
     (tmp_path / "drop").mkdir()
     rasterio.shutil.copy(str(source), str(tmp_path / "drop" / f"{APRIL}.vrt"), driver="VRT")
     here = wanted(tmp_path / "drop", pattern="{date}.vrt")
-    first = only(look(here))
+    first = only(poll(here))
     assert first.verdict == "usable"
-    assert only(look(here)) == first
+    assert only(poll(here)) == first
     image(source, seed=1)
-    second = only(look(here))
+    second = only(poll(here))
     assert second.stamp != first.stamp
     assert second.version != first.version
 
@@ -113,7 +113,7 @@ def test_what_is_under_way_is_no_image(tmp_path: Path) -> None:
     for name in (f"{MAY}.tif.part", f".{MAY}.tif", f"{MAY}.tif~", f"{MAY}.tif.filepart"):
         (tmp_path / name).write_bytes(whole.read_bytes())
     for pattern in ("{date}.tif", "{date}*"):
-        assert only(look(wanted(tmp_path, pattern=pattern))).item == APRIL
+        assert only(poll(wanted(tmp_path, pattern=pattern))).item == APRIL
 
 
 def test_what_has_the_name_of_an_image_and_is_none_is_told(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_what_has_the_name_of_an_image_and_is_none_is_told(tmp_path: Path) -> No
     (drop / "2025-04-13.tif").symlink_to("2025-04-13.tif")
     (drop / "2025-04-14.tif").mkdir()
     os.mkfifo(drop / "2025-04-15.tif")
-    found = {one.item: (one.verdict, one.version, one.reason) for one in look(wanted(drop))}
+    found = {one.item: (one.verdict, one.version, one.reason) for one in poll(wanted(drop))}
     assert found.pop(APRIL)[0] == "usable"
     assert found == {
         f"drop/2025-04-{day}.tif": ("unfinished", "", f"{drop}/2025-04-{day}.tif{told}")
@@ -139,7 +139,7 @@ def test_what_has_the_name_of_an_image_and_is_none_is_told(tmp_path: Path) -> No
     }
     (drop / "2025-04-11.tif").unlink()
     image(drop / "2025-04-11.tif")
-    assert {one.item: one.verdict for one in look(wanted(drop))}["2025-04-11"] == "usable"
+    assert {one.item: one.verdict for one in poll(wanted(drop))}["2025-04-11"] == "usable"
 
 
 def test_an_empty_band_or_mask_holds_its_date_back(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_an_empty_band_or_mask_holds_its_date_back(tmp_path: Path) -> None:
     (tmp_path / "images" / APRIL / "nir.tif").touch()
     (tmp_path / "clouds").mkdir()
     (tmp_path / "clouds" / f"{APRIL}.tif").touch()
-    reasons = {one.item: one.reason for one in look(here)}
+    reasons = {one.item: one.reason for one in poll(here)}
     assert reasons[APRIL] == "band nir has not come yet"
     assert reasons[f"images/{APRIL}/nir.tif"].endswith("nir.tif is empty, 0 bytes")
     assert reasons[f"clouds/{APRIL}.tif"].endswith("is empty, 0 bytes")
@@ -165,14 +165,14 @@ def test_what_may_not_be_read_is_told() -> None:
         drop.chmod(0o755)
         os.seteuid(65534)
         try:
-            found = {one.item: (one.verdict, one.reason) for one in look(wanted(drop))}
+            found = {one.item: (one.verdict, one.reason) for one in poll(wanted(drop))}
             assert found[MAY] == ("usable", "")
             assert found[APRIL] == ("unfinished", f"{drop}/{APRIL}.tif: Permission denied")
             os.seteuid(0)
             drop.chmod(0o700)
             os.seteuid(65534)
             with pytest.raises(PermissionError):
-                look(wanted(drop))
+                poll(wanted(drop))
         finally:
             os.seteuid(0)
 
@@ -180,10 +180,10 @@ def test_what_may_not_be_read_is_told() -> None:
 def test_a_file_is_left_alone_before_it_counts(tmp_path: Path) -> None:
     path = image(tmp_path / f"{APRIL}.tif")
     os.utime(path, ns=(0, 0))  # as a program that copies with times: old at once
-    young = only(look(wanted(tmp_path, settle=60)))
+    young = only(poll(wanted(tmp_path, settle=60)))
     assert (young.verdict, young.version) == ("unfinished", "")
     assert "60 are waited for" in young.reason
-    assert only(look(wanted(tmp_path, settle=0))).verdict == "usable"
+    assert only(poll(wanted(tmp_path, settle=0))).verdict == "usable"
 
 
 def test_half_an_upload_is_never_usable(tmp_path: Path) -> None:
@@ -207,36 +207,36 @@ def test_half_an_upload_is_never_usable(tmp_path: Path) -> None:
     seen = []
     while not ended.is_set():
         # Just begun it is empty, and has no file to be read.
-        found = look(wanted(target.parent))
+        found = poll(wanted(target.parent))
         seen += [(one.verdict, one.files[0].size if one.files else 0) for one in found]
     writer.join()
     assert len([verdict for verdict, _ in seen if verdict == "unfinished"]) > 3
     assert {size for verdict, size in seen if verdict != "unfinished"} <= {len(content)}
-    assert only(look(wanted(target.parent))).verdict == "usable"
+    assert only(poll(wanted(target.parent))).verdict == "usable"
 
 
 def test_a_damaged_file_is_unfinished_and_remembered(tmp_path: Path) -> None:
     path = image(tmp_path / f"{APRIL}.tif")
     path.write_bytes(path.read_bytes()[:-2000])
-    torn = only(look(wanted(tmp_path)))
+    torn = only(poll(wanted(tmp_path)))
     assert torn.verdict == "unfinished"
-    assert torn.version, "so that it is not read again at each look"
+    assert torn.version, "so that it is not read again at each poll"
     assert path.name in torn.reason
     path.write_text("no raster at all")
-    assert only(look(wanted(tmp_path))).verdict == "unfinished"
+    assert only(poll(wanted(tmp_path))).verdict == "unfinished"
 
 
 def test_the_mask_is_waited_for_and_counts(tmp_path: Path) -> None:
     image(tmp_path / "images" / f"{APRIL}.tif")
     masks = {"folder": tmp_path / "clouds", "pattern": "{date}_mask.tif"}
     here = wanted(tmp_path / "images", masks=masks)
-    without = only(look(here))
+    without = only(poll(here))
     assert (without.verdict, without.reason) == ("unfinished", "its mask has not come yet")
     mask(tmp_path / "clouds" / f"{APRIL}_mask.tif", clear=0.25)
-    cloudy = only(look(here))
+    cloudy = only(poll(here))
     assert (cloudy.verdict, cloudy.clear) == ("usable", 0.25)
     mask(tmp_path / "clouds" / f"{APRIL}_mask.tif", clear=0.5)
-    again = only(look(here))
+    again = only(poll(here))
     assert again.clear == 0.5
     assert again.version != cloudy.version
 
@@ -245,16 +245,16 @@ def test_a_file_per_band(tmp_path: Path) -> None:
     here = wanted(tmp_path, pattern="{date}/{band}.tif")
     band(tmp_path / APRIL / "nir.tif")
     band(tmp_path / APRIL / "aerosol.tif")
-    half = only(look(here))
+    half = only(poll(here))
     assert (half.verdict, half.reason) == ("unfinished", "band red has not come yet")
     band(tmp_path / APRIL / "red.tif", seed=2)
-    whole = only(look(here))
+    whole = only(poll(here))
     assert whole.verdict == "usable"
     assert {file.role for file in whole.files} == {"red", "nir"}
     band(tmp_path / APRIL / "aerosol.tif", seed=5)
-    assert only(look(here)) == whole, "no matter to the model"
+    assert only(poll(here)) == whole, "no matter to the model"
     band(tmp_path / APRIL / "nir.tif", seed=6)
-    assert only(look(here)).version != whole.version
+    assert only(poll(here)).version != whole.version
 
 
 def test_a_bad_one_stops_nobody_else(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_bad_one_stops_nobody_else(tmp_path: Path) -> None:
     image(tmp_path / "2023-01-01.tif")
     one_band = wanted(tmp_path)
     band(tmp_path / f"{MAY}.tif")
-    verdicts = {one.item: one.verdict for one in look(one_band)}
+    verdicts = {one.item: one.verdict for one in poll(one_band)}
     assert verdicts == {
         APRIL: "usable",
         MAY: "refused",
@@ -275,12 +275,12 @@ def test_a_bad_one_stops_nobody_else(tmp_path: Path) -> None:
 def test_two_files_of_one_date(tmp_path: Path) -> None:
     image(tmp_path / f"A_{APRIL}.tif")
     image(tmp_path / f"B_{APRIL}.tif")
-    both = only(look(wanted(tmp_path, pattern="*_{date}.tif")))
+    both = only(poll(wanted(tmp_path, pattern="*_{date}.tif")))
     assert both.verdict == "unfinished"
     assert both.reason.startswith("several files are its image")
 
 
 def test_a_folder_that_is_away_is_no_empty_one(tmp_path: Path) -> None:
-    assert look(wanted(tmp_path)) == ()
+    assert poll(wanted(tmp_path)) == ()
     with pytest.raises(ConfigError, match="no such folder"):
-        look(wanted(tmp_path / "unmounted"))
+        poll(wanted(tmp_path / "unmounted"))

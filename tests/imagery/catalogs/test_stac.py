@@ -12,7 +12,7 @@ from geoseg.config.service import SeasonConfig, StacConfig
 from geoseg.errors import ConfigError, ConfinedError, RemoteError
 from geoseg.feedback import Silent
 from geoseg.imagery.catalogs import stac
-from geoseg.imagery.catalogs.found import MASK, Found
+from geoseg.imagery.catalogs.found import MASK, CatalogItem
 from geoseg.imagery.scenes import select
 from geoseg.io import configs
 from geoseg.io.access import web
@@ -59,8 +59,8 @@ def add(api: StacApi, item: str, day: str, seed: int = 0, **properties: Any) -> 
     return api.add(item, f"{day}T10:00:31.024Z", files, **properties)
 
 
-def found(api: StacApi, **fields: Any) -> tuple[Found, ...]:
-    return stac.look(config(api, **fields), BANDS, SLOTS)
+def found(api: StacApi, **fields: Any) -> tuple[CatalogItem, ...]:
+    return stac.poll(config(api, **fields), BANDS, SLOTS)
 
 
 def test_items_of_the_season_page_by_page(api: StacApi) -> None:
@@ -179,9 +179,9 @@ def test_an_api_that_does_not_serve(api: StacApi, monkeypatch: pytest.MonkeyPatc
         found(api)
     nobody = config(api, url="http://127.0.0.1:1")
     with pytest.raises(RemoteError, match="does not serve"):
-        stac.look(nobody, BANDS, SLOTS)
+        stac.poll(nobody, BANDS, SLOTS)
     with pytest.raises(ConfigError, match="no asset for swir"):
-        stac.look(nobody, ("swir",), SLOTS)
+        stac.poll(nobody, ("swir",), SLOTS)
 
 
 def service(tmp_path: Path, api: StacApi) -> Path:

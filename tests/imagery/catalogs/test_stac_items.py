@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geoseg.config.service import SeasonConfig, StacConfig
 from geoseg.errors import ConfigError, RemoteError
 from geoseg.imagery.catalogs import stac
-from geoseg.imagery.catalogs.found import Found
+from geoseg.imagery.catalogs.found import CatalogItem
 from geoseg.io import configs
 from geoseg.io.access import web
 from geoseg.service.ledger.ledger import Ledger
@@ -53,10 +53,10 @@ def item(api: StacApi, name: str, day: str = APRIL, **properties: Any) -> dict[s
     return made
 
 
-def found(api: StacApi, *items: Any, **fields: Any) -> tuple[Found, ...]:
+def found(api: StacApi, *items: Any, **fields: Any) -> tuple[CatalogItem, ...]:
     api.said = {"type": "FeatureCollection", "features": [*items], "links": []}
     content = {"url": api.url, "collections": ["s2"], "bands": ASSETS, **fields}
-    return stac.look(StacConfig.model_validate(content), BANDS, SLOTS)
+    return stac.poll(StacConfig.model_validate(content), BANDS, SLOTS)
 
 
 def put(content: Any, path: str, value: Any) -> None:
@@ -166,7 +166,7 @@ def test_an_answer_that_is_no_page(api: StacApi, said: Any) -> None:
     api.said = said
     content = {"url": api.url, "collections": ["s2"], "bands": ASSETS}
     with suppress(RemoteError):
-        looked = stac.look(StacConfig.model_validate(content), BANDS, SLOTS)
+        looked = stac.poll(StacConfig.model_validate(content), BANDS, SLOTS)
         assert {one.verdict for one in looked} <= {"refused"}
 
 
@@ -191,7 +191,7 @@ def test_an_answer_that_is_no_json(api: StacApi, said: bytes) -> None:
     content = {"url": api.url, "collections": ["s2"], "bands": ASSETS}
     for api.said, api.landed in ((said, None), (None, said)):
         with pytest.raises(RemoteError, match=f"{api.url}: "):
-            stac.look(StacConfig.model_validate(content), BANDS, SLOTS)
+            stac.poll(StacConfig.model_validate(content), BANDS, SLOTS)
     api.landed = None
 
 
@@ -212,7 +212,7 @@ def test_pages_in_a_circle(api: StacApi) -> None:
     content = {"url": api.url, "collections": ["s2"], "bands": ASSETS}
     api.said = {"type": "FeatureCollection", "features": [item(api, "a")], "links": [link]}
     with pytest.raises(RemoteError, match="its pages lead round in a circle"):
-        stac.look(StacConfig.model_validate(content), BANDS, SLOTS)
+        stac.poll(StacConfig.model_validate(content), BANDS, SLOTS)
 
 
 def test_too_many_items_are_told_not_cut_off(api: StacApi, monkeypatch: pytest.MonkeyPatch) -> None:

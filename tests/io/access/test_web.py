@@ -19,7 +19,7 @@ from geoseg.errors import ConfigError, ConfinedError, OutputError, RemoteError
 from geoseg.feedback import Console
 from geoseg.io.access import web
 from geoseg.io.access.hosts import HOSTS, Hosts, without_query
-from geoseg.io.access.web import Wanted, fetch
+from geoseg.io.access.web import Download, fetch
 from geoseg.io.store import checksums
 from tests.support.certificate_authority import Authority
 
@@ -102,7 +102,7 @@ def _fails(site: Site, folder: Path, message: str, **wanted: Any) -> None:
     target = folder / "a.tif"
     target.write_bytes(b"old")
     with pytest.raises(RemoteError, match=message) as told:
-        fetch(site.url, target, site.allowed, Wanted(**wanted))
+        fetch(site.url, target, site.allowed, Download(**wanted))
     assert "hunter2" not in str(told.value)
     assert [path.name for path in folder.iterdir()] == ["a.tif"]
     assert target.read_bytes() == b"old"
@@ -112,7 +112,7 @@ def test_a_file_comes_whole(site: Callable[..., Site], tmp_path: Path) -> None:
     here = site(lambda handler, _: send(handler))
     lines: list[str] = []
     for checksum in (SHA256, f"1220{SHA256}", f"1220{SHA256}".upper(), "99aa00"):
-        wanted = Wanted(len(BODY), checksum)
+        wanted = Download(len(BODY), checksum)
         got = fetch(here.url, tmp_path / "a.tif", here.allowed, wanted, Console(lines.append))
         assert got == len(BODY)
         assert _whole(tmp_path)
@@ -194,7 +194,7 @@ def test_a_length_that_nobody_knows(site: Callable[..., Site], tmp_path: Path) -
 
     here = site(behave)
     _fails(here, tmp_path, "does not say how long it is")
-    fetch(here.url, tmp_path / "a.tif", here.allowed, Wanted(len(BODY)))
+    fetch(here.url, tmp_path / "a.tif", here.allowed, Download(len(BODY)))
     assert _whole(tmp_path)
 
 
@@ -213,7 +213,7 @@ def test_a_file_too_large(site: Callable[..., Site], tmp_path: Path) -> None:
     for behave in (endless, lambda handler, _: send(handler, body=b"", length=2_000_001)):
         here = site(behave)
         with pytest.raises(ConfinedError, match=r"a\.tif is larger than 2000000 bytes"):
-            fetch(here.url, tmp_path / "a.tif", here.allowed, Wanted(largest=2_000_000))
+            fetch(here.url, tmp_path / "a.tif", here.allowed, Download(largest=2_000_000))
         assert not list(tmp_path.iterdir())
 
 

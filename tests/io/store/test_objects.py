@@ -15,7 +15,7 @@ import pytest
 
 from geoseg.errors import BusyError, ConfigError, OutputError, RemoteError
 from geoseg.io.store import buckets, folders
-from geoseg.io.store.objects import Store, Sum, open_store
+from geoseg.io.store.objects import FileDigest, Store, open_store
 from tests.support.made_run import KEYS, s3_server
 
 JSON = "application/json"
@@ -38,9 +38,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store(f"s3://maps/{tmp_path.name}/deep", request.getfixturevalue("service"))
 
 
-def make(path: Path, content: bytes) -> tuple[Path, Sum]:
+def make(path: Path, content: bytes) -> tuple[Path, FileDigest]:
     path.write_bytes(content)
-    return path, Sum(len(content), hashlib.sha256(content).hexdigest())
+    return path, FileDigest(len(content), hashlib.sha256(content).hexdigest())
 
 
 def test_files(store: Store, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_files(store: Store, tmp_path: Path) -> None:
     assert store.sum("x/v1/a.tif") is None
     store.put(source, "x/v1/a.tif", known, "image/tiff")
     assert store.holds("x/v1/a.tif", known)
-    assert not store.holds("x/v1/a.tif", Sum(known.size, "0" * 64))
+    assert not store.holds("x/v1/a.tif", FileDigest(known.size, "0" * 64))
     assert store.sum("x/v1/a.tif") == known
     assert store.url("x/v1/a.tif") == f"{store.address}/x/v1/a.tif"
     store.fetch("x/v1/a.tif", tmp_path / "back" / "a.tif")

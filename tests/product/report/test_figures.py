@@ -22,7 +22,7 @@ from geoseg.legend import NODATA, Legend, LegendClass
 from geoseg.product import confidence_stats as certainties
 from geoseg.product.areas import pixel_area
 from geoseg.product.bars import histogram, timeline
-from geoseg.product.confidence_stats import LOW, Certainty, certainty
+from geoseg.product.confidence_stats import LOW, ConfidenceStats, confidence_stats
 from geoseg.product.map_frame import MapFrame
 from geoseg.product.pictures import RAMP, map_pictures
 
@@ -48,9 +48,9 @@ def noise(grid: Grid) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def measure(
     folder: Path, codes: NDArray[np.uint8], percent: NDArray[np.uint8], grid: Grid
-) -> Certainty:
+) -> ConfidenceStats:
     paths = write(folder / "c.tif", codes, grid), write(folder / "p.tif", percent, grid)
-    return certainty(*paths, LEGEND)
+    return confidence_stats(*paths, LEGEND)
 
 
 @pytest.mark.parametrize("grid", [UTM, DEGREES, NOWHERE])

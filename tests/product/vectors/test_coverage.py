@@ -28,9 +28,9 @@ from geoseg.legend import NODATA
 from geoseg.product.style import LEGEND_TAG, legend_tag
 from geoseg.product.vectors import polygons, strips
 from geoseg.product.vectors.arcs import Arcs
-from geoseg.product.vectors.confidence_histogram import Tally
+from geoseg.product.vectors.confidence_histogram import ConfidenceHistogram
 from geoseg.product.vectors.polygons import vectorize
-from geoseg.product.vectors.regions import Outlined, Seam
+from geoseg.product.vectors.regions import RegionTable, Seam
 from geoseg.product.vectors.sieve import merge_small
 from geoseg.product.vectors.simplify import simplify
 from geoseg.product.vectors.smooth import smooth
@@ -55,7 +55,7 @@ def drawn(codes: Codes, rows: int, tolerance: float, power: int) -> NDArray[np.o
     noted = Vertices(height, width, Path.cwd())
     seam = Seam(width, noted)
 
-    def shape(found: Outlined) -> NDArray[np.object_]:
+    def shape(found: RegionTable) -> NDArray[np.object_]:
         if not len(found):
             return np.array([], dtype=object)
         arcs = Arcs.of(found.rings.framed(grid))
@@ -385,7 +385,10 @@ def test_percentiles_are_exact(
     present, numbered = np.unique(places[places >= 0], return_inverse=True)
     places = places.copy()
     places[places >= 0] = numbered
-    upper, lower = Tally.of(places[:cut], values[:cut]), Tally.of(places[cut:], values[cut:])
+    upper, lower = (
+        ConfidenceHistogram.of(places[:cut], values[:cut]),
+        ConfidenceHistogram.of(places[cut:], values[cut:]),
+    )
     tally = upper.followed_by(lower, 0).joined(np.arange(len(present), dtype=np.int32))
     found = tally.percentiles(len(present), 10), tally.means(len(present))
     for region in range(len(present)):

@@ -24,7 +24,7 @@ from geoseg.legend import NODATA
 from geoseg.product.areas import area_table
 from geoseg.product.vectors import polygons, strips
 from geoseg.product.vectors.polygons import vectorize
-from geoseg.product.vectors.regions import Outlined, Seam
+from geoseg.product.vectors.regions import RegionTable, Seam
 from tests.support.class_maps import GRIDS, LEGEND, UTM, Codes, blobs, write
 
 COLUMNS = ["code", "crop", "area_m2", "area_ha", "perimeter_m", "pixels"]
@@ -42,10 +42,10 @@ def canonical(polygon: shapely.Polygon) -> bytes:
     return bytes(shapely.to_wkb(shapely.normalize(polygon.simplify(0))))
 
 
-def by_strips(codes: Codes, rows: int) -> tuple[Outlined, NDArray[np.object_]]:
+def by_strips(codes: Codes, rows: int) -> tuple[RegionTable, NDArray[np.object_]]:
     """Regions and outlines, read ``rows`` at a time; the code is the confidence too."""
     height, width = codes.shape
-    seam, found = Seam(width), Outlined.none()
+    seam, found = Seam(width), RegionTable.none()
     for row in range(0, height, rows):
         strip = codes[row : row + rows]
         found = found.followed_by(seam.add(strip, strip, row))
@@ -205,7 +205,7 @@ def test_batches_are_bounded_by_their_points(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(polygons, "_BATCH", 300)
     whole, _ = by_strips(blobs(83, 120), 10)
     sizes = whole.rings.points()
-    batches = list(polygons._batches(iter([whole, Outlined.none(), whole])))
+    batches = list(polygons._batches(iter([whole, RegionTable.none(), whole])))
     assert sum(len(batch) for batch in batches) == 2 * len(whole)
     assert len(batches) > 2 * sizes.sum() / (300 + sizes.max())
     assert max(len(batch.rings.x) for batch in batches) < 300 + sizes.max()

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 
 from geoseg.config.service import RetryConfig, ServiceConfig
 from geoseg.errors import ConfigError, LedgerError, OrderError
-from geoseg.imagery.catalogs.found import Found, FoundFile
+from geoseg.imagery.catalogs.found import CatalogFile, CatalogItem
 from geoseg.io import database
 from geoseg.service import orders as nouns
 from geoseg.service.ledger.ledger import Ledger
@@ -196,10 +196,10 @@ def test_an_operator_releases_what_is_quarantined(ledger: Ledger) -> None:
         ledger.retry(99)
 
 
-def found(item: str = "2025-01-15", **fields: Any) -> Found:
+def found(item: str = "2025-01-15", **fields: Any) -> CatalogItem:
     content = {"version": "v1", "stamp": "s1", "clear": 0.8, **fields}
-    files = (FoundFile("", f"/drop/{item}.tif", 7, "1220ab", 5),)
-    return Found(item, dt.date.fromisoformat(item), files=files, **content)
+    files = (CatalogFile("", f"/drop/{item}.tif", 7, "1220ab", 5),)
+    return CatalogItem(item, dt.date.fromisoformat(item), files=files, **content)
 
 
 def test_what_was_seen_is_kept_once(ledger: Ledger) -> None:

@@ -21,7 +21,7 @@ from geoseg.analysis.parcels.summary import Summary
 from geoseg.analysis.parcels.verdicts import (
     CHECKS,
     Limits,
-    Tally,
+    ParcelVotes,
     class_names,
     disagreement,
     find,
@@ -115,7 +115,7 @@ class _Job:
         return self._describe(placed, _tally(self.map, placed.shapes), texts)
 
     def _describe(
-        self, placed: Placed, tally: Tally, texts: NDArray[np.object_] | None
+        self, placed: Placed, tally: ParcelVotes, texts: NDArray[np.object_] | None
     ) -> dict[str, NDArray[Any]]:
         found, legend = find(tally), self.legend
         codes = np.ma.masked_array(
@@ -144,7 +144,7 @@ class _Job:
         return columns | {f"pct_{name}": share for name, share in shares}
 
 
-def _tally(crops: CropMap, shapes: NDArray[np.object_]) -> Tally:
+def _tally(crops: CropMap, shapes: NDArray[np.object_]) -> ParcelVotes:
     """Sums over the pixels under polygons in (column, -row)."""
     n, k = len(shapes), len(crops.legend)
     size = n * (k + 1)
@@ -158,4 +158,4 @@ def _tally(crops: CropMap, shapes: NDArray[np.object_]) -> Tally:
         cover += np.bincount(place, part.fraction, size)
         certainty += np.bincount(place, part.fraction * confidence[part.cell], size)
     by_class = cover.reshape(n, k + 1)
-    return Tally(by_class[:, :k], certainty.reshape(n, k + 1)[:, :k], by_class.sum(axis=1))
+    return ParcelVotes(by_class[:, :k], certainty.reshape(n, k + 1)[:, :k], by_class.sum(axis=1))

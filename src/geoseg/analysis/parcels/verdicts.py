@@ -44,7 +44,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Tally:
+class ParcelVotes:
     """Sums over the pixels of ``n`` parcels, each pixel weighted with the part that is covered."""
 
     cover: NDArray[np.float64]
@@ -73,7 +73,7 @@ class Findings:
     """``[n, K]``: percent of the mapped area, class by class."""
 
 
-def find(tally: Tally) -> Findings:
+def find(tally: ParcelVotes) -> Findings:
     """Majority, shares and confidences, rounded to two digits: verdicts follow what is published."""
     classified = tally.cover.sum(axis=1)
     nothing = classified <= 0
@@ -109,7 +109,7 @@ def judge(
     return check
 
 
-def disagreement(tally: Tally, declared: NDArray[np.int64]) -> NDArray[np.float64]:
+def disagreement(tally: ParcelVotes, declared: NDArray[np.int64]) -> NDArray[np.float64]:
     """How strongly the map speaks against the declared class: percent, NaN where it cannot.
 
     Mean over the mapped pixels of their confidence where they have another class, 0 elsewhere: 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,13 +28,13 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Crew:
+class Executor:
     """Something that calls functions elsewhere."""
 
-    executors: Sequence[Executor]
+    executors: Sequence[Pool]
     """One for each process. What a process of a cluster is given may end up in another, where that
     one has nothing to do or this one died."""
-    anyone: Executor
+    anyone: Pool
     """Any process: for a single question, which nobody would ask again."""
     threads: int
     """Blocks that can be under way at once, over all processes."""
@@ -69,13 +70,13 @@ def lanes_of(threads: int) -> int:
 
 
 @contextmanager
-def here(lanes: int | None = None) -> Iterator[Crew]:
+def here(lanes: int | None = None) -> Iterator[Executor]:
     """Threads of this process: ``lanes`` networks (one per core), and one thread that reads ahead."""
     keep_memory()
     threads = (lanes or local_cluster.cores()) + 1
     with ThreadPoolExecutor(threads, thread_name_prefix="block") as executor:
         try:
-            yield Crew([executor], executor, threads, threads, memory_limit())
+            yield Executor([executor], executor, threads, threads, memory_limit())
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             worker_context.stop()
@@ -88,14 +89,14 @@ def on(
     resources: Mapping[str, float],
     memory: int | None = None,
     absent: float = ABSENT_SECONDS,
-) -> Iterator[Crew]:
+) -> Iterator[Executor]:
     """The workers of a Dask cluster; ``resources`` are what a block needs of a worker's, and
     ``absent`` the seconds that the cluster may be without any."""
     found = capacity(client, resources)
     limits = [size for size in (memory, found.memory_limit) if size]
     needs: dict[str, Any] = {"pure": False, **({"resources": resources} if resources else {})}
     anyone = client.get_executor(**needs)
-    yield Crew(
+    yield Executor(
         executors=_executors(client, resources, anyone, needs),
         anyone=anyone,
         threads=found.workers * found.threads_per_worker,
@@ -108,8 +109,8 @@ def on(
 
 
 def _executors(
-    client: Client, resources: Mapping[str, float], anyone: Executor, needs: Mapping[str, Any]
-) -> list[Executor]:
+    client: Client, resources: Mapping[str, float], anyone: Pool, needs: Mapping[str, Any]
+) -> list[Pool]:
     """One for each worker there is, which prefers it."""
     found = addresses(client, resources)
     crowd = _Crowd(client, resources, frozenset(found))
@@ -118,12 +119,12 @@ def _executors(
 
 
 @dataclass(eq=False)
-class _Preferring(Executor):
+class _Preferring(Pool):
     """Gives work to one worker, while the workers are those it was laid out for; then to any: one
     that comes later would else go idle, since Dask seldom moves what prefers another."""
 
-    near: Executor
-    free: Executor
+    near: Pool
+    free: Pool
     unchanged: Callable[[], bool]
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:

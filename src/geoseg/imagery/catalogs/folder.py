@@ -25,8 +25,8 @@ from geoseg.grid import Grid
 from geoseg.imagery.catalogs.found import (
     ALL_BANDS,
     MASK,
-    Found,
-    FoundFile,
+    CatalogFile,
+    CatalogItem,
     Known,
     Verdict,
     nothing_known,
@@ -42,7 +42,7 @@ UNDER_WAY = re.compile(r"(\.(part|partial|filepart|crdownload|tmp|temp|upload|sw
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FolderQuery:
     """What an item of the folder must be."""
 
     drop: DropConfig
@@ -53,7 +53,7 @@ class Wanted:
     """Keys of the run config's ``imagery`` that name bands."""
 
 
-def look(wanted: Wanted, known: Known = nothing_known) -> tuple[Found, ...]:
+def poll(wanted: FolderQuery, known: Known = nothing_known) -> tuple[CatalogItem, ...]:
     """The items of a drop folder, in time order; pixels are read where ``known`` knows nothing.
 
     Raises ``ConfigError`` where the folder is missing: one that is away (a mount) is no empty one.
@@ -61,7 +61,7 @@ def look(wanted: Wanted, known: Known = nothing_known) -> tuple[Found, ...]:
     drop = wanted.drop
     if not drop.folder.is_dir():
         raise ConfigError(f"{drop.folder}: no such folder; make it, or check 'drop.folder'")
-    bad: list[Found] = []
+    bad: list[CatalogItem] = []
     matches = list(_matches(drop.folder, drop.pattern, drop.date_format, bad))
     masks = _masks(drop, bad)
     matches.sort(key=lambda match: (match.key, str(match.path)))
@@ -71,7 +71,9 @@ def look(wanted: Wanted, known: Known = nothing_known) -> tuple[Found, ...]:
     return (*items, *bad)
 
 
-def _matches(folder: Path, pattern: str, date_format: str, bad: list[Found]) -> Iterator[Match]:
+def _matches(
+    folder: Path, pattern: str, date_format: str, bad: list[CatalogItem]
+) -> Iterator[Match]:
     """The files that fit; what is no file, or whose date is none, goes to ``bad`` and stops nobody
     else. Raises ``OSError`` where the folder may not be looked into."""
     os.scandir(folder).close()  # looking for names that fit would find none in it
@@ -80,7 +82,9 @@ def _matches(folder: Path, pattern: str, date_format: str, bad: list[Found]) -> 
         problem = _no_file(path) if match else ""
         if match and match.date and problem:
             name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
-            bad.append(_unfinished(Found(files.plain(name), match.date), files.plain(problem)))
+            bad.append(
+                _unfinished(CatalogItem(files.plain(name), match.date), files.plain(problem))
+            )
         elif match:
             yield match
 
@@ -99,20 +103,20 @@ def _no_file(path: Path) -> str:
     return "" if status.st_size else f"{path} is empty, 0 bytes"
 
 
-def _match(path: Path, groups: Groups, date_format: str, bad: list[Found]) -> Match | None:
+def _match(path: Path, groups: Groups, date_format: str, bad: list[CatalogItem]) -> Match | None:
     try:
         return to_match(path, groups, date_format)
     except SceneError as error:
         name, stamp = files.plain(path.name), files.digest(str(path))[:16]
         bad.append(
-            Found(
+            CatalogItem(
                 name, dt.date.min, stamp, stamp, verdict="refused", reason=files.plain(str(error))
             )
         )
         return None
 
 
-def _masks(drop: DropConfig, bad: list[Found]) -> dict[tuple[str, int], list[Match]]:
+def _masks(drop: DropConfig, bad: list[CatalogItem]) -> dict[tuple[str, int], list[Match]]:
     """The masks of each date."""
     found: dict[tuple[str, int], list[Match]] = {}
     if drop.masks and drop.masks.folder.is_dir():
@@ -121,11 +125,13 @@ def _masks(drop: DropConfig, bad: list[Found]) -> dict[tuple[str, int], list[Mat
     return found
 
 
-def _item(wanted: Wanted, matches: list[Match], masks: list[Match], known: Known) -> Found:
+def _item(
+    wanted: FolderQuery, matches: list[Match], masks: list[Match], known: Known
+) -> CatalogItem:
     """One date, as far as it can be told from names and sizes, else by reading it."""
     day = matches[0].date
     assert day is not None, "the pattern has {date}"
-    item = Found(matches[0].label, day, acquisition=day.isoformat())
+    item = CatalogItem(matches[0].label, day, acquisition=day.isoformat())
     try:
         item = replace(item, files=tuple(_files(wanted, matches, masks)))
         item = replace(item, stamp=_stamp(wanted, item))
@@ -143,7 +149,7 @@ def _item(wanted: Wanted, matches: list[Match], masks: list[Match], known: Known
         return _unfinished(replace(item, version=""), f"{error.filename}: {error.strerror}")
 
 
-def _files(wanted: Wanted, matches: list[Match], masks: list[Match]) -> Iterator[FoundFile]:
+def _files(wanted: FolderQuery, matches: list[Match], masks: list[Match]) -> Iterator[CatalogFile]:
     """The files that the model takes something from."""
     for match in matches:
         if match.band is None or match.band in wanted.bands:
@@ -152,18 +158,18 @@ def _files(wanted: Wanted, matches: list[Match], masks: list[Match]) -> Iterator
         yield found_file(MASK, match.path)
 
 
-def _stamp(wanted: Wanted, item: Found) -> str:
+def _stamp(wanted: FolderQuery, item: CatalogItem) -> str:
     """Another one where a file, or what is wanted of it, is another."""
     of_files = [[f.role, f.href, f.state] for f in item.files]
     invalid = wanted.drop.masks.invalid if wanted.drop.masks else ()
     return files.digest([of_files, wanted.bands, wanted.names, invalid])[:16]
 
 
-def found_file(role: str, path: Path) -> FoundFile:
+def found_file(role: str, path: Path) -> CatalogFile:
     """A file as it is there at this moment, with those that it is read with. Raises ``OSError``."""
     size, parts = path.stat().st_size, versions.of([path])
     modified = max(time for _, _, time in parts)
-    return FoundFile(role, str(path), size, modified=modified, state=files.digest(parts)[:16])
+    return CatalogFile(role, str(path), size, modified=modified, state=files.digest(parts)[:16])
 
 
 def checksum(path: Path) -> str:
@@ -177,7 +183,7 @@ def checksum(path: Path) -> str:
     return "1220" + files.digest(together)
 
 
-def _incomplete(wanted: Wanted, item: Found) -> str:
+def _incomplete(wanted: FolderQuery, item: CatalogItem) -> str:
     """Which file is not there yet, or there twice."""
     roles = [file.role for file in item.files]
     twice = next((file for file in item.files if roles.count(file.role) > 1), None)
@@ -190,7 +196,7 @@ def _incomplete(wanted: Wanted, item: Found) -> str:
     return "its mask has not come yet" if wanted.drop.masks and MASK not in roles else ""
 
 
-def _too_young(item: Found, settle: float) -> str:
+def _too_young(item: CatalogItem, settle: float) -> str:
     """Whether a file may still be written to.
 
     The kernel keeps the time of the last change to a file (ctime) and no copying program can set
@@ -203,7 +209,7 @@ def _too_young(item: Found, settle: float) -> str:
     return ""
 
 
-def _read(wanted: Wanted, item: Found) -> Found:
+def _read(wanted: FolderQuery, item: CatalogItem) -> CatalogItem:
     """Read every pixel and every byte: the version, the clear share, or what is wrong with it."""
     with_sums = tuple(_summed(file) for file in item.files)
     content = [[file.role, file.checksum] for file in with_sums]
@@ -224,11 +230,11 @@ def _read(wanted: Wanted, item: Found) -> Found:
     return item
 
 
-def _summed(file: FoundFile) -> FoundFile:
+def _summed(file: CatalogFile) -> CatalogFile:
     return replace(file, checksum=checksum(Path(file.href)))
 
 
-def _scene(wanted: Wanted, item: Found) -> Scene:
+def _scene(wanted: FolderQuery, item: CatalogItem) -> Scene:
     """The item as a run will open it."""
     by_role = {file.role: file.href for file in item.files}
     mask = by_role.pop(MASK, None)
@@ -252,9 +258,9 @@ def _grid(grid: Grid) -> str:
     return files.digest([grid.crs, grid.cells, grid.height, grid.width])[:16]
 
 
-def _unfinished(item: Found, reason: str) -> Found:
+def _unfinished(item: CatalogItem, reason: str) -> CatalogItem:
     return _judged(item, "unfinished", reason)
 
 
-def _judged(item: Found, verdict: Verdict, reason: str) -> Found:
+def _judged(item: CatalogItem, verdict: Verdict, reason: str) -> CatalogItem:
     return replace(item, verdict=verdict, reason=reason)

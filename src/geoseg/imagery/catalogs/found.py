@@ -19,7 +19,7 @@ ALL_BANDS = ""
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFile:
+class CatalogFile:
     """One file of an item."""
 
     role: str
@@ -38,7 +38,7 @@ class FoundFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CatalogItem:
     """One version of one item."""
 
     item: str
@@ -59,13 +59,13 @@ class Found:
     verdict: Verdict = "usable"
     reason: str = ""
     """Why it is not usable."""
-    files: tuple[FoundFile, ...] = ()
+    files: tuple[CatalogFile, ...] = ()
 
 
-Known = Callable[[str, str], Found | None]
+Known = Callable[[str, str], CatalogItem | None]
 """What is known of an item (its name) with that stamp from an earlier look."""
 
 
-def nothing_known(item: str, stamp: str) -> Found | None:
+def nothing_known(item: str, stamp: str) -> CatalogItem | None:
     """For a first look."""
     return None

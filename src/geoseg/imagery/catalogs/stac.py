@@ -10,7 +10,7 @@ from typing import Any
 from geoseg.config.service import Slot, StacConfig
 from geoseg.errors import ConfigError, RemoteError
 from geoseg.imagery.catalogs import stac_items
-from geoseg.imagery.catalogs.found import MASK, Found
+from geoseg.imagery.catalogs.found import MASK, CatalogItem
 from geoseg.io import files
 from geoseg.io.access.hosts import Hosts
 from geoseg.io.access.web import Confined
@@ -19,12 +19,14 @@ MOST = 20_000
 """Items that are looked at for one area and season."""
 
 PATIENCE = (10.0, 30.0)
-"""Seconds to a connection, and to an answer: the next look asks again."""
+"""Seconds to a connection, and to an answer: the next poll asks again."""
 
 Json = Mapping[str, Any]
 
 
-def look(config: StacConfig, bands: Sequence[str], slots: Sequence[Slot]) -> tuple[Found, ...]:
+def poll(
+    config: StacConfig, bands: Sequence[str], slots: Sequence[Slot]
+) -> tuple[CatalogItem, ...]:
     """The items of the season, in time order, with the files of these bands.
 
     An item that cannot be used is refused and keeps no other back. Raises ``ConfigError`` where no
@@ -133,21 +135,21 @@ def _client(config: StacConfig) -> Any:
     return Client.open(config.url, stac_io=door, timeout=PATIENCE)
 
 
-def _once(found: Sequence[Found]) -> list[Found]:
+def _once(found: Sequence[CatalogItem]) -> list[CatalogItem]:
     """Each item once, whatever collections and pages it is in: its latest version that can be used."""
-    best: dict[str, Found] = {}
+    best: dict[str, CatalogItem] = {}
     for one in found:
         best[one.item] = max(one, best.get(one.item, one), key=_rank)
     return list(best.values())
 
 
-def _rank(one: Found) -> tuple[bool, str, str]:
+def _rank(one: CatalogItem) -> tuple[bool, str, str]:
     return one.verdict != "refused", one.made, repr(one)
 
 
-def _newest(found: Sequence[Found]) -> Iterator[Found]:
+def _newest(found: Sequence[CatalogItem]) -> Iterator[CatalogItem]:
     """Of several items of one acquisition the one made last is used, the others are refused."""
-    best: dict[str, Found] = {}
+    best: dict[str, CatalogItem] = {}
     for one in found:
         if one.verdict == "usable":
             best[one.acquisition] = max(

@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from geoseg.config.service import Slot
 from geoseg.errors import SceneError
-from geoseg.imagery.catalogs.found import Found, FoundFile
+from geoseg.imagery.catalogs.found import CatalogFile, CatalogItem
 from geoseg.io import files
 
 LARGEST = 2**50
@@ -20,9 +20,9 @@ LARGEST = 2**50
 Json = Mapping[str, Any]
 
 
-def found(content: object, assets: Mapping[str, str], slots: Sequence[Slot]) -> Found:
+def found(content: object, assets: Mapping[str, str], slots: Sequence[Slot]) -> CatalogItem:
     """An item with the files of these assets (by their roles), or refused with the reason."""
-    one = Found(_name(content), dt.date.min, files.digest(content)[:16])
+    one = CatalogItem(_name(content), dt.date.min, files.digest(content)[:16])
     try:
         item = _Item.of(content)
         one = replace(one, version=_version(item, []), made=item.made, date=item.day)
@@ -64,7 +64,7 @@ class _Item:
         properties, assets = (_mapping(content.get(k), k) for k in ("properties", "assets"))
         return cls(properties, assets, _base(content.get("links")), _box(content.get("bbox")))
 
-    def file(self, role: str, key: str) -> FoundFile:
+    def file(self, role: str, key: str) -> CatalogFile:
         """The file of an asset."""
         if self.assets.get(key) is None:
             have = ", ".join(sorted(self.assets)) or "none"
@@ -80,7 +80,7 @@ class _Item:
         checksum = asset.get("file:checksum")
         if checksum:
             _text(checksum, f"file:checksum of asset {key}")
-        return FoundFile(role, href, _size(asset.get("file:size"), key), checksum or "")
+        return CatalogFile(role, href, _size(asset.get("file:size"), key), checksum or "")
 
     @property
     def moment(self) -> str:
@@ -128,7 +128,7 @@ class _Item:
         return round((100 - cloud) * (100 - (outside or 0)) / 10_000, 6)
 
 
-def _version(item: _Item, used: Sequence[FoundFile]) -> str:
+def _version(item: _Item, used: Sequence[CatalogFile]) -> str:
     """By the checksums of its files where they are all given, else by all that tells versions apart.
 
     A signature in an address, which is another at each look, is left out.

@@ -41,7 +41,7 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Download:
     """What is known of a file before it is fetched."""
 
     size: int | None = None
@@ -99,7 +99,7 @@ def fetch(
     url: str,
     target: Path,
     allowed: Hosts,
-    wanted: Wanted | None = None,
+    wanted: Download | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Fetch a file; returns its bytes. ``target`` appears whole, or stays as it was.
@@ -108,7 +108,7 @@ def fetch(
     ``RemoteError`` where it does not come, or does not come as ``wanted``; ``OutputError``.
     """
     allowed.require(url)
-    wanted, progress = wanted or Wanted(), progress or Silent()
+    wanted, progress = wanted or Download(), progress or Silent()
     if wanted.checksum and checksums.parse(wanted.checksum) is None:
         progress.say(f"{target.name}: its checksum is of a kind not known here, and not checked")
     with session(allowed) as asking:
@@ -150,7 +150,7 @@ def _answer(asking: requests.Session, url: str) -> Iterator[requests.Response]:
         yield answer
 
 
-def _length(answer: requests.Response, url: str, wanted: Wanted) -> int:
+def _length(answer: requests.Response, url: str, wanted: Download) -> int:
     """Bytes that are announced. ``ConfinedError`` for too many, ``RemoteError`` for another file's."""
     shown = without_query(url)
     told = answer.headers.get("Content-Length", "")
@@ -168,7 +168,7 @@ def _length(answer: requests.Response, url: str, wanted: Wanted) -> int:
     return expected or 0
 
 
-def _keep(answer: requests.Response, part: Path, wanted: Wanted, step: Step) -> int:
+def _keep(answer: requests.Response, part: Path, wanted: Download, step: Step) -> int:
     """Write the body to a file and see that it is the file that is wanted."""
     expected = checksums.parse(wanted.checksum)
     running = expected.begin() if expected else None

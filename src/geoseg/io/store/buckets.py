@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from geoseg.errors import ClosedError, ConfigError, OutputError, RemoteError
 from geoseg.io import files
 from geoseg.io.store.folders import changed
-from geoseg.io.store.objects import Store, Sum, Text, check_key
+from geoseg.io.store.objects import FileDigest, Store, TextObject, check_key
 
 try:
     import boto3
@@ -80,17 +80,17 @@ class BucketStore(Store):
                 "s3", endpoint_url=endpoint, config=_config(endpoint)
             )
 
-    def put(self, source: Path, key: str, known: Sum, media: str) -> None:
+    def put(self, source: Path, key: str, known: FileDigest, media: str) -> None:
         """The service compares what arrives with the checksum, and keeps it with the object."""
         before = _state(source)
-        found = Sum(source.stat().st_size, files.sha256(source))
+        found = FileDigest(source.stat().st_size, files.sha256(source))
         if found == known:
             with self._told(self.url(key)):
                 self._send(source, key, known, media)
         if found != known or _state(source) != before:
             raise changed(source, found, known)
 
-    def _send(self, source: Path, key: str, known: Sum, media: str) -> None:
+    def _send(self, source: Path, key: str, known: FileDigest, media: str) -> None:
         extra = {"ContentType": media, "Metadata": {_SHA: known.sha256}}
         if known.size <= SINGLE:
             with source.open("rb") as body:
@@ -104,7 +104,7 @@ class BucketStore(Store):
                 ExtraArgs={**extra, "ChecksumAlgorithm": "SHA256"}, Config=parts,
             )  # fmt: skip
 
-    def holds(self, key: str, known: Sum) -> bool:
+    def holds(self, key: str, known: FileDigest) -> bool:
         """By size and by the checksum that ``put`` left: no byte is read."""
         with self._told(self.url(key)):
             found = self._ask("head_object", key)
@@ -114,7 +114,7 @@ class BucketStore(Store):
             found["ContentLength"] == known.size and found["Metadata"].get(_SHA) == known.sha256
         )
 
-    def sum(self, key: str) -> Sum | None:
+    def sum(self, key: str) -> FileDigest | None:
         """Reads the object."""
         with self._told(self.url(key)):
             found = self._ask("get_object", key)
@@ -124,18 +124,20 @@ class BucketStore(Store):
             for chunk in found["Body"].iter_chunks(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
-            return Sum(size, digest.hexdigest())
+            return FileDigest(size, digest.hexdigest())
 
     def fetch(self, key: str, target: Path) -> None:
         """In parallel parts."""
         with self._told(self.url(key)), files.replacing(target) as part:
             self._client.download_file(self._bucket, self._key(key), str(part))
 
-    def read(self, key: str) -> Text | None:
+    def read(self, key: str) -> TextObject | None:
         """The tag is the ETag."""
         with self._told(self.url(key)):
             found = self._ask("get_object", key)
-            return None if found is None else Text(found["Body"].read().decode(), found["ETag"])
+            return (
+                None if found is None else TextObject(found["Body"].read().decode(), found["ETag"])
+            )
 
     def write(self, key: str, text: str, expected: str | None) -> bool:
         """One conditional request."""

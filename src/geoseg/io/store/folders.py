@@ -15,7 +15,7 @@ from pathlib import Path
 from geoseg.errors import BusyError, OutputError, ProductError
 from geoseg.io import files
 from geoseg.io.access import confine
-from geoseg.io.store.objects import Store, Sum, Text, check_key
+from geoseg.io.store.objects import FileDigest, Store, TextObject, check_key
 
 PATIENCE = 600
 """Seconds to wait for another publisher of the same area."""
@@ -35,37 +35,37 @@ class FolderStore(Store):
         """The file or folder of a key. Raises ``ConfinedError``: a link may lead out."""
         return Path(confine.require(self._root.joinpath(*check_key(key).split("/"))))
 
-    def put(self, source: Path, key: str, known: Sum, media: str) -> None:
+    def put(self, source: Path, key: str, known: FileDigest, media: str) -> None:
         """Copied under a temporary name, flushed, and renamed."""
         with files.replacing(self.path(key)) as part:
             found = _copy(source, part)
             if found != known:
                 raise changed(source, found, known)
 
-    def holds(self, key: str, known: Sum) -> bool:
+    def holds(self, key: str, known: FileDigest) -> bool:
         """Reads the file."""
         path = self.path(key)
         with _told(path):
             same_size = path.is_file() and path.stat().st_size == known.size
         return same_size and self.sum(key) == known
 
-    def sum(self, key: str) -> Sum | None:
+    def sum(self, key: str) -> FileDigest | None:
         """Of the file."""
         path = self.path(key)
         with _told(path):
-            return Sum(path.stat().st_size, files.sha256(path)) if path.is_file() else None
+            return FileDigest(path.stat().st_size, files.sha256(path)) if path.is_file() else None
 
     def fetch(self, key: str, target: Path) -> None:
         """A copy."""
         with files.replacing(target) as part:
             _copy(self.path(key), part)
 
-    def read(self, key: str) -> Text | None:
+    def read(self, key: str) -> TextObject | None:
         """The tag is the digest of the bytes."""
         path = self.path(key)
         with _told(path):
             content = path.read_bytes() if path.is_file() else None
-        return None if content is None else Text(content.decode(), _tag(content))
+        return None if content is None else TextObject(content.decode(), _tag(content))
 
     def write(self, key: str, text: str, expected: str | None) -> bool:
         """Compared and written in two steps: hold the lock of the folder around both."""
@@ -126,7 +126,7 @@ class FolderStore(Store):
             os.close(handle)
 
 
-def changed(source: Path, found: Sum, known: Sum) -> ProductError:
+def changed(source: Path, found: FileDigest, known: FileDigest) -> ProductError:
     """A product is not what its description says."""
     return ProductError(
         f"{source}: {found.size} bytes with SHA-256 {found.sha256[:12]}..., but the STAC item says "
@@ -135,7 +135,7 @@ def changed(source: Path, found: Sum, known: Sum) -> ProductError:
     )
 
 
-def _copy(source: Path, target: Path) -> Sum:
+def _copy(source: Path, target: Path) -> FileDigest:
     """Copy, and sum up what was copied."""
     digest, size = hashlib.sha256(), 0
     with source.open("rb") as reader, target.open("wb") as writer:
@@ -143,7 +143,7 @@ def _copy(source: Path, target: Path) -> Sum:
             digest.update(chunk)
             size += len(chunk)
             writer.write(chunk)
-    return Sum(size, digest.hexdigest())
+    return FileDigest(size, digest.hexdigest())
 
 
 def _acquire(path: Path) -> int:

@@ -17,7 +17,7 @@ from geoseg.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextObject:
     """A text object as it was when it was read."""
 
     content: str
@@ -26,7 +26,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class FileDigest:
     """What identifies the bytes of a file."""
 
     size: int
@@ -46,18 +46,18 @@ class Store(ABC):
         return f"{self.address}/{check_key(key)}"
 
     @abstractmethod
-    def put(self, source: Path, key: str, known: Sum, media: str) -> None:
+    def put(self, source: Path, key: str, known: FileDigest, media: str) -> None:
         """Store a file's bytes, whole or not at all; ``media`` is its media type.
 
         Raises ``OutputError`` too where they are not those that ``known`` says.
         """
 
     @abstractmethod
-    def holds(self, key: str, known: Sum) -> bool:
+    def holds(self, key: str, known: FileDigest) -> bool:
         """Whether the object is there with these bytes; a bucket answers from what ``put`` left."""
 
     @abstractmethod
-    def sum(self, key: str) -> Sum | None:
+    def sum(self, key: str) -> FileDigest | None:
         """Of the object's bytes, read now; None where there is none."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def read(self, key: str) -> Text | None:
+    def read(self, key: str) -> TextObject | None:
         """A text object; None where there is none."""
 
     @abstractmethod

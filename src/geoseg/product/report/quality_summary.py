@@ -13,7 +13,7 @@ from geoseg.product.report.format import count, hectares, markdown, part, percen
 Content = Mapping[str, Any]
 
 
-def soundness(content: Content) -> str:
+def quality_summary(content: Content) -> str:
     """Name, warnings, completeness and seam score, accuracy, areas."""
     parts = [
         f"# {markdown(content.get('title') or content['name'])}",

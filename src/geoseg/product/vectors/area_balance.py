@@ -37,7 +37,7 @@ class ClassReckoning:
     """Pixels of this class that are in polygons of another one for that."""
 
 
-class Ledger:
+class AreaBalance:
     """Areas by class code, added up strip by strip and batch by batch."""
 
     def __init__(self, ground: Ground, known: bool) -> None:

@@ -17,7 +17,7 @@ _VALUES = 256
 
 
 @dataclass(frozen=True)
-class Tally:
+class ConfidenceHistogram:
     """Counts of pairs of a region and a value, sorted by both."""
 
     key: Ints

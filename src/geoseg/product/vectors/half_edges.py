@@ -47,7 +47,7 @@ _AFTER, _BEFORE, _APART = _turns()
 
 
 @dataclass(frozen=True)
-class Wedges:
+class HalfEdges:
     """``n`` wedges in raster order of their vertices."""
 
     owner: Whole
@@ -156,13 +156,13 @@ class Strip:
         return np.stack([flat[corner + step] for step in (0, width, width + 1, 1)], axis=1)
 
 
-def find_wedges(
+def find_half_edges(
     strip: Strip,
     vertices: tuple[Ints, Ints, NDArray[np.uint8]],
-    before: Wedges,
+    before: HalfEdges,
     hanging: Hanging,
-) -> tuple[Wedges, Hanging]:
-    """Wedges at the strip's ``vertices``, put behind those found ``before``.
+) -> tuple[HalfEdges, Hanging]:
+    """HalfEdges at the strip's ``vertices``, put behind those found ``before``.
 
     Also returns what hangs from the strip's lower edge. Where two pixels of a region touch at a point
     only, there are two wedges of it, each going around its pixel; ``outlines`` sorts that out.
@@ -173,7 +173,7 @@ def find_wedges(
     number = np.flatnonzero(leaves & (places >= 0))
     vertex, direction = number >> 2, number & 3
     degree = np.bitwise_count(borders)[vertex]
-    found = Wedges(
+    found = HalfEdges(
         places.ravel()[number],
         x[vertex].astype(np.int32),
         (y[vertex] + strip.row).astype(np.int32),
@@ -193,7 +193,7 @@ def find_wedges(
 
 
 def _apart(codes: NDArray[np.uint32], borders: NDArray[np.uint8], edge: Ints) -> NDArray[np.uint32]:
-    """``Wedges.apart`` of the wedges that leave along ``edge``, codes ``[n, 4]`` being around."""
+    """``HalfEdges.apart`` of the wedges that leave along ``edge``, codes ``[n, 4]`` being around."""
     packed = np.zeros(len(edge), np.uint32)
     for side in (edge, _BEFORE[borders, edge]):
         for quadrant in _APART[borders, side].T:

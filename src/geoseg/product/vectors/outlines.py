@@ -10,11 +10,11 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from geoseg.product.vectors.half_edges import Wedges, Whole
+from geoseg.product.vectors.half_edges import HalfEdges, Whole
 from geoseg.product.vectors.rings import Ints, Rings
 
 
-def trace(wedges: Wedges, count: int) -> Rings:
+def trace(wedges: HalfEdges, count: int) -> Rings:
     """Polygons of the complete regions ``0..count-1``.
 
     The form is canonical: each ring from its least point (by row, then column), holes in the order of
@@ -44,7 +44,7 @@ def trace(wedges: Wedges, count: int) -> Rings:
     )
 
 
-def _parted(wedges: Wedges) -> tuple[Whole, np.ndarray[tuple[int], np.dtype[np.uint32]]]:
+def _parted(wedges: HalfEdges) -> tuple[Whole, np.ndarray[tuple[int], np.dtype[np.uint32]]]:
     """Successors and ``apart`` such that every ring is simple.
 
     Where two pixels of a region touch at a point only, its wedges go around each of them; a valid

@@ -25,9 +25,9 @@ from geoseg.legend import Legend
 from geoseg.product.areas import SQUARE_METRES, map_grid
 from geoseg.product.style import polygon_style
 from geoseg.product.vectors.arcs import Arcs
-from geoseg.product.vectors.area_balance import ClassReckoning, Ledger
+from geoseg.product.vectors.area_balance import AreaBalance, ClassReckoning
 from geoseg.product.vectors.measures import Floats, Ground, ground
-from geoseg.product.vectors.regions import Outlined, Seam
+from geoseg.product.vectors.regions import RegionTable, Seam
 from geoseg.product.vectors.simplify import simplify
 from geoseg.product.vectors.smooth import smooth
 from geoseg.product.vectors.strips import MapStrips
@@ -72,7 +72,7 @@ def vectorize(
         work = _Work(grid, legend, config, run, targets[0].parent)
         strips = MapStrips(*maps, grid, legend).merged(config, targets[0].parent, progress)
         # An empty batch first: a map without classes has a layer too.
-        work.write(writers, Outlined.none())
+        work.write(writers, RegionTable.none())
         for batch in _batches(work.closed(strips, progress)):
             work.write(writers, batch)
         for writer in writers:
@@ -81,10 +81,10 @@ def vectorize(
     return Vectorized(sum(row.polygons for row in classes), classes)
 
 
-def _batches(arriving: Iterator[Outlined]) -> Iterator[Outlined]:
+def _batches(arriving: Iterator[RegionTable]) -> Iterator[RegionTable]:
     """The same regions, cut where the points counted from the first region on pass a multiple of
     ``_BATCH``: so the cuts do not depend on the strips."""
-    kept, before = Outlined.none(), 0
+    kept, before = RegionTable.none(), 0
     for more in arriving:
         kept = kept.followed_by(more)
         sizes = kept.rings.points()
@@ -108,11 +108,11 @@ class _Work:
         self._run = pa.array([run or None], pa.string())
         self._ground = ground(grid)
         self._unit = self._ground or Ground.of_pixels(grid)
-        self.ledger = Ledger(self._unit, known=self._ground is not None)
+        self.ledger = AreaBalance(self._unit, known=self._ground is not None)
         shaped = config.simplify > 0 or config.smooth > 0
         self._vertices = Vertices(grid.height, grid.width, folder) if shaped else None
 
-    def closed(self, strips: MapStrips, progress: Progress) -> Iterator[Outlined]:
+    def closed(self, strips: MapStrips, progress: Progress) -> Iterator[RegionTable]:
         """Complete regions in the order of their last pixels, strip by strip."""
         seam = Seam(self._grid.width, self._vertices)
         with progress.start("polygons", len(strips.windows), "strips") as step:
@@ -123,7 +123,7 @@ class _Work:
                 step.advance()
         yield seam.finish(self._grid.height)
 
-    def write(self, writers: Sequence[PolygonWriter], batch: Outlined) -> None:
+    def write(self, writers: Sequence[PolygonWriter], batch: RegionTable) -> None:
         """Shape a batch of regions, write it and count it."""
         drawn = self._drawn(batch)
         area = self._unit.areas(drawn.rings)
@@ -132,7 +132,7 @@ class _Work:
         for writer in writers:
             writer.append(outlines, columns)
 
-    def _drawn(self, batch: Outlined) -> Outlined:
+    def _drawn(self, batch: RegionTable) -> RegionTable:
         """The regions with their outlines simplified and smoothed."""
         if self._vertices is None or not len(batch):
             return batch
@@ -140,7 +140,7 @@ class _Work:
         stays = simplify(arcs, self._config.simplify, self._vertices)
         return replace(batch, rings=smooth(arcs, stays, self._config.smooth, self._vertices))
 
-    def _columns(self, batch: Outlined, area: Floats) -> dict[str, Any]:
+    def _columns(self, batch: RegionTable, area: Floats) -> dict[str, Any]:
         regions, count = batch.regions, len(batch)
         perimeter = self._unit.perimeters(batch.rings)
         if self._ground is None:

@@ -16,8 +16,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geoseg.legend import NODATA
-from geoseg.product.vectors.confidence_histogram import Tally
-from geoseg.product.vectors.half_edges import Hanging, Ints, Strip, Wedges, Whole, find_wedges
+from geoseg.product.vectors.confidence_histogram import ConfidenceHistogram
+from geoseg.product.vectors.half_edges import (
+    HalfEdges,
+    Hanging,
+    Ints,
+    Strip,
+    Whole,
+    find_half_edges,
+)
 from geoseg.product.vectors.outlines import trace
 from geoseg.product.vectors.rings import Rings
 from geoseg.product.vectors.vertex_index import Vertices
@@ -64,11 +71,11 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class Outlined:
+class RegionTable:
     """Complete regions with what was counted of them and their outlines, place by place."""
 
     regions: Regions
-    confidence: Tally
+    confidence: ConfidenceHistogram
     rings: Rings
 
     def __len__(self) -> int:
@@ -77,7 +84,7 @@ class Outlined:
     @classmethod
     def none(cls) -> Self:
         """No regions."""
-        return cls(Regions.none(), Tally.none(), Rings.none())
+        return cls(Regions.none(), ConfidenceHistogram.none(), Rings.none())
 
     def slice(self, start: int, stop: int) -> Self:
         """The regions ``start`` to ``stop - 1``."""
@@ -156,17 +163,17 @@ class Seam:
         """``noted`` is told of the borders' vertices."""
         self._noted = noted
         self._above = np.full(width, NODATA, np.uint8), np.full(width, -1, np.int32)
-        self._regions, self._confidence = Regions.none(), Tally.none()
-        self._wedges, self._hanging = Wedges.none(), Hanging.none()
+        self._regions, self._confidence = Regions.none(), ConfidenceHistogram.none()
+        self._wedges, self._hanging = HalfEdges.none(), Hanging.none()
 
-    def add(self, codes: NDArray[np.uint8], confidence: NDArray[np.uint8], row: int) -> Outlined:
+    def add(self, codes: NDArray[np.uint8], confidence: NDArray[np.uint8], row: int) -> RegionTable:
         """Join the next strip, rows from ``row`` of the map, to what is open above it.
 
         Returns the regions that are complete: those that do not reach the strip's lower edge,
         in the order of their last pixels.
         """
         found, places = find_regions(codes, row)
-        tally = Tally.of(places, confidence)
+        tally = ConfidenceHistogram.of(places, confidence)
         before = len(self._regions)
         above_codes, above = self._above
         meet = (codes[0] == above_codes) & (above >= 0)
@@ -180,20 +187,20 @@ class Seam:
         vertices = strip.vertices()
         if self._noted:
             self._noted.add(*vertices[:2], row, len(codes))
-        wedges, hanging = find_wedges(strip, vertices, kept, self._hanging)
+        wedges, hanging = find_half_edges(strip, vertices, kept, self._hanging)
         regions = self._regions.followed_by(found).joined(group)
         counted = self._confidence.followed_by(tally, before).joined(group)
         self._above = codes[-1], places[-1]
         return self._split(regions, counted, wedges, hanging)
 
-    def finish(self, row: int) -> Outlined:
+    def finish(self, row: int) -> RegionTable:
         """What is open at the lower edge of the map, ``row`` being the first one below it."""
         none = np.full((1, len(self._above[0])), NODATA, np.uint8)
         return self.add(none, none, row)
 
     def _split(
-        self, regions: Regions, confidence: Tally, wedges: Wedges, hanging: Hanging
-    ) -> Outlined:
+        self, regions: Regions, confidence: ConfidenceHistogram, wedges: HalfEdges, hanging: Hanging
+    ) -> RegionTable:
         """Keep what reaches the lower edge; return the rest in order."""
         codes, places = self._above
         reaches = np.zeros(len(regions), dtype=bool)
@@ -211,7 +218,7 @@ class Seam:
         self._wedges = _part(wedges, stays, place, number)
         self._confidence, counted = confidence.parted(reaches, place)
         closed = _part(wedges, ~stays, place, _numbers(~stays))
-        return Outlined(regions.pick(done), counted, trace(closed, len(done)))
+        return RegionTable(regions.pick(done), counted, trace(closed, len(done)))
 
 
 def _numbers(mask: NDArray[np.bool_]) -> Whole:
@@ -221,7 +228,7 @@ def _numbers(mask: NDArray[np.bool_]) -> Whole:
     return number
 
 
-def _part(wedges: Wedges, mask: NDArray[np.bool_], place: Whole, number: Whole) -> Wedges:
+def _part(wedges: HalfEdges, mask: NDArray[np.bool_], place: Whole, number: Whole) -> HalfEdges:
     """The wedges at ``mask`` with new numbers of regions and of wedges."""
     kept = np.flatnonzero(mask)
     following = np.append(number, np.int32(-1))[wedges.next[kept]]

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from geoseg.imagery.catalogs.found import Found
+from geoseg.imagery.catalogs.found import CatalogItem
 from geoseg.io.database import Database
 from geoseg.service.ledger.tables import events, from_found, schema, sightings, to_sighting
-from geoseg.service.orders import Sighting, utc_now
+from geoseg.service.orders import ItemRecord, utc_now
 
 
 class Seen:
@@ -19,12 +19,12 @@ class Seen:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def sightings(self, area: str, season: str) -> tuple[Sighting, ...]:
+    def sightings(self, area: str, season: str) -> tuple[ItemRecord, ...]:
         """Everything seen for an area and season."""
         return self._database.read(lambda c: _of_area(c, area, season))
 
     def see(
-        self, area: str, season: str, found: Sequence[Found], known: Sequence[Sighting] = ()
+        self, area: str, season: str, found: Sequence[CatalogItem], known: Sequence[ItemRecord] = ()
     ) -> int:
         """Write down what a look has found; returns how much of it was new or has changed.
 
@@ -62,26 +62,28 @@ class Seen:
         return self._database.read(lambda c: _last_note(c, area, season))
 
 
-def _of_area(connection: Connection, area: str, season: str) -> tuple[Sighting, ...]:
+def _of_area(connection: Connection, area: str, season: str) -> tuple[ItemRecord, ...]:
     """All of an area and season, by day and item."""
     query = select(sightings).where(sightings.c.area == area, sightings.c.season == season)
     order = (sightings.c.date, sightings.c.item, sightings.c.id)
     return tuple(to_sighting(row) for row in connection.execute(query.order_by(*order)))
 
 
-def _differing(known: Sequence[Sighting], found: Sequence[Found]) -> tuple[Found, ...]:
+def _differing(
+    known: Sequence[ItemRecord], found: Sequence[CatalogItem]
+) -> tuple[CatalogItem, ...]:
     """What the ledger does not have as it was found."""
     have = {(s.found.item, s.found.version): s.found for s in known}
     return tuple(f for f in found if have.get((f.item, f.version)) != f)
 
 
-def _ended(known: Sequence[Sighting], found: Sequence[Found]) -> tuple[Sighting, ...]:
+def _ended(known: Sequence[ItemRecord], found: Sequence[CatalogItem]) -> tuple[ItemRecord, ...]:
     """Those that were unfinished, and whose item is now whole, another or gone."""
     pending = {f.item for f in found if not f.version}
     return tuple(s for s in known if not s.found.version and s.found.item not in pending)
 
 
-def _store(connection: Connection, area: str, season: str, found: Sequence[Found]) -> None:
+def _store(connection: Connection, area: str, season: str, found: Sequence[CatalogItem]) -> None:
     """Write them down, or what has changed of them."""
     place, now = {"area": area, "season": season}, utc_now()
     c = sightings.c
@@ -103,7 +105,7 @@ def _store(connection: Connection, area: str, season: str, found: Sequence[Found
         connection.execute(update(sightings).where(c.id == row.id).values(values))
 
 
-def _forget(connection: Connection, sighting: Sighting) -> None:
+def _forget(connection: Connection, sighting: ItemRecord) -> None:
     """Take one out."""
     found = sighting.found
     place = _is(sighting.area, sighting.season, found.item, found.version)

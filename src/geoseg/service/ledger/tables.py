@@ -28,9 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateColumn
 
-from geoseg.imagery.catalogs.found import Found, FoundFile
+from geoseg.imagery.catalogs.found import CatalogFile, CatalogItem
 from geoseg.io.database import Moment
-from geoseg.service.orders import START_SECONDS, Choice, Lease, Order, Sighting
+from geoseg.service.orders import START_SECONDS, Choice, ItemRecord, Lease, Order
 
 SCHEMA = 2
 """Raised when the tables change; a ledger of a newer version is refused."""
@@ -178,9 +178,9 @@ def lease_of(row: Row[Any], now: Moment) -> Lease:
     return "good" if good else "over"
 
 
-def to_sighting(row: Row[Any]) -> Sighting:
+def to_sighting(row: Row[Any]) -> ItemRecord:
     """A row of ``sightings``."""
-    found = Found(
+    found = CatalogItem(
         item=row.item,
         date=dt.date.fromisoformat(row.date),
         version=row.version,
@@ -191,12 +191,12 @@ def to_sighting(row: Row[Any]) -> Sighting:
         clear=row.clear,
         verdict=row.verdict,
         reason=row.reason,
-        files=tuple(FoundFile(*file) for file in row.files),
+        files=tuple(CatalogFile(*file) for file in row.files),
     )
-    return Sighting(row.area, row.season, found, row.seen, row.changed)
+    return ItemRecord(row.area, row.season, found, row.seen, row.changed)
 
 
-def from_found(found: Found) -> dict[str, Any]:
+def from_found(found: CatalogItem) -> dict[str, Any]:
     """The columns of ``sightings`` that tell what was found."""
     files = [[f.role, f.href, f.size, f.checksum, f.modified, f.state] for f in found.files]
     names = ("item", "version", "stamp", "acquisition", "made", "grid", "verdict", "reason")
