@@ -114,6 +114,15 @@ def _running(stack: StackProcess, deployment: str, **parameters: str) -> str:
     return run
 
 
+def _heard(stack: StackProcess, run: str) -> bool:
+    """Whether the run's first heartbeat has come: before it, nobody waits for the next."""
+    asked = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{run}"]},
+    }
+    return bool(stack.api("events/filter", {"filter": asked})["events"])
+
+
 def _sleepers(stack: StackProcess, state: str) -> list[dict[str, object]]:
     wanted = {"flow_runs": {"state": {"type": {"any_": [state]}}}}
     return list(stack.api("flow_runs/filter", wanted))
@@ -234,7 +243,7 @@ def test_a_run_survives_its_worker(stack: StackProcess) -> None:
 def test_a_run_that_died_in_silence_is_given_up(stack: StackProcess) -> None:
     """Its process and its worker at once: nobody is left to say so but the missing heartbeats."""
     run = _start(stack)
-    time.sleep(2)  # the first heartbeat is on its way
+    wait_for(lambda: _heard(stack, run))
     stack.kill("prefect-worker")
     for process in stack.runs():
         process.kill()
@@ -246,6 +255,7 @@ def test_a_run_that_died_in_silence_is_given_up(stack: StackProcess) -> None:
 def test_frozen_runs_keep_no_look_waiting(stack: StackProcess) -> None:
     """Prefect gives them up, and others take their places in its queue; their processes stay."""
     frozen = [_running(stack, "sleeper/test") for _ in range(2)]
+    wait_for(lambda: all(_heard(stack, run) for run in frozen))
     processes = stack.runs()
     try:
         for process in processes:

@@ -36,10 +36,10 @@ class Chance(nn.Module):
         return values * (torch.rand(len(values), 1, 1, 1) + 0.5).floor()
 
 
-def network(norm: bool = True) -> nn.Module:
-    """Convolutions, and with ``norm`` batch normalization and two kinds of chance."""
+def network(norm: bool = True, chance: bool = True) -> nn.Module:
+    """Convolutions, and with ``norm`` batch normalization and (``chance``) two kinds of chance."""
     torch.manual_seed(0)
-    norms = [nn.BatchNorm2d(16), Chance(), nn.Dropout2d(0.3)] if norm else []
+    norms = [nn.BatchNorm2d(16), *[Chance(), nn.Dropout2d(0.3)] * chance] if norm else []
     layers = [nn.Conv2d(4, 16, 3, padding=1), *norms, nn.ReLU(), nn.Conv2d(16, CLASSES, 1)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
@@ -64,11 +64,11 @@ def samples() -> Samples:
     )
 
 
-def fit(config: TrainConfig = CONFIG, norm: bool = True) -> Trainer:
+def fit(config: TrainConfig = CONFIG, norm: bool = True, chance: bool = True) -> Trainer:
     """A fit that is still to be run."""
     same = Normalization(transform="none", knee=(1,) * 4, mean=(800,) * 4, std=(300,) * 4)
     return Trainer(
-        network(norm), Loader(samples(), same, config), LEGEND, Accelerator.choose(config)
+        network(norm, chance), Loader(samples(), same, config), LEGEND, Accelerator.choose(config)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
@@ -13,6 +12,7 @@ from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.types import SecretDict
 from pydantic import SecretStr
+from pydantic_core import to_jsonable_python
 
 SILENCE = timedelta(seconds=90)
 """Three heartbeats of flows/stack/services.py."""
@@ -58,12 +58,12 @@ def _put(client: SyncPrefectClient, wanted: AutomationCore) -> None:
 
 
 def _content(automation: AutomationCore) -> object:
-    """What an automation does, without ids and whether it is turned on."""
-    return json.loads(
-        automation.model_dump_json(
-            include={"description", "trigger", "actions"}, exclude={"trigger": {"id"}}
-        )
+    """What an automation does, without ids and whether it is turned on; sets in one order."""
+    dumped = automation.model_dump(
+        include={"description", "trigger", "actions"}, exclude={"trigger": {"id"}}
     )
+    trigger = {k: sorted(v) if isinstance(v, set) else v for k, v in dumped["trigger"].items()}
+    return to_jsonable_python(dumped | {"trigger": trigger})
 
 
 def _silent() -> AutomationCore:

@@ -7,6 +7,7 @@ its cores; CUDA sums in an order of its own.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -18,11 +19,12 @@ from torch import nn
 from geoseg.config import TrainConfig
 from geoseg.feedback import Progress
 from geoseg.learning.accelerator import Accelerator
+from geoseg.learning.batch_statistics import AllReduce, BatchStatistics
 from geoseg.learning.batches import Batch, Loader
 from geoseg.learning.lanes import Lanes
 from geoseg.learning.losses import class_weights, known_weight, masked_cross_entropy
 from geoseg.learning.metrics import Scores, count_confusion
-from geoseg.learning.shares import Replicas, cut
+from geoseg.learning.shares import cut, replicas
 from geoseg.learning.split import Part
 from geoseg.learning.update import Update
 from geoseg.legend import UNKNOWN, Legend
@@ -52,11 +54,12 @@ class Trainer:
         self._validation = loader.samples.holding(Part.VALIDATION)
         weights = class_weights(self._pixels(), self.config.class_weights)
         self._weights = torch.from_numpy(weights).to(machine.device)
-        self._lanes = Lanes(machine.lanes)
+        shares = -(-self.config.batch // machine.share)
+        self._lanes = Lanes(machine.lanes, threads=shares)
         # The lanes prepare the batches as well: a thread beside them would take a core from one of them,
         # and the others would wait for it. Where a GPU computes, that thread has a core to itself.
-        self.preparing = self._lanes.pool if machine.device.type == "cpu" else None
-        self._replicas = Replicas.of(network, -(-self.config.batch // machine.share))
+        self.preparing = self._lanes if machine.device.type == "cpu" else None
+        self._replicas = replicas(network.train(), shares)
         # What is scored and kept is a running average of the weights (Polyak and Juditsky 1992): on
         # a few hundred labels the weights of one epoch are a lottery, their average is not.
         self._average = deepcopy(network).eval()
@@ -115,17 +118,19 @@ class Trainer:
         """Learn from batch ``number`` of an epoch; its loss."""
         whole = known_weight(batch.target.to(self.machine.device), self._weights)
         shares = list(cut(batch, self.machine.share))
-        copies = self._replicas.copies[: len(shares)]
         seeds = np.random.SeedSequence([self.config.seed, epoch, number]).generate_state(
             len(shares)
         )
+        together = AllReduce(len(shares), self._lanes)
 
         def learn(place: int) -> torch.Tensor:
-            return self._learn(copies[place], shares[place], whole, int(seeds[place]))
+            # A batch of one share has no need of it, and a GPU would wait for itself.
+            pooled = BatchStatistics(place, together) if len(shares) > 1 else nullcontext()
+            with pooled:
+                return self._learn(self._replicas[place], shares[place], whole, int(seeds[place]))
 
-        losses = list(self._lanes.map(learn, range(len(shares))))
-        self._replicas.remember([len(share.target) for share in shares])
-        self._update.step(copies)
+        losses = self._lanes.map(learn, range(len(shares)))
+        self._update.step(self._replicas[: len(shares)])
         return torch.stack(losses).sum()
 
     def _learn(

@@ -2,13 +2,15 @@
 
 A network on several of torch's threads has a barrier in every kernel, and OpenMP's threads spin
 there: on a machine that does other work all of them wait, at full load, for the one that has no
-core. Lanes meet once or twice a step, and whoever waits there sleeps.
+core. Threads of lanes sleep where they wait for one another, and leave their lane to another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from threading import BrokenBarrierError, Semaphore
 from typing import Any, TypeVar
 
 import torch
@@ -19,18 +21,45 @@ R = TypeVar("R")
 
 
 class Lanes:
-    """So many threads; they end with the object."""
+    """So many cores' worth of threads; they end with the object."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, threads: int = 0) -> None:
+        """``threads``, where there may be more of them than lanes: they take turns."""
         self.count = count
+        self._free = Semaphore(count)
         # The setting holds for the thread that makes it. The caller's own too: what it computes
         # beside the lanes must neither spin nor be summed in another order where cores are more.
         torch.set_num_threads(1)
-        self.pool = ThreadPoolExecutor(count, "lane", torch.set_num_threads, (1,))
+        self._pool = ThreadPoolExecutor(max(count, threads), "lane", torch.set_num_threads, (1,))
 
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """The results in the items' order, whoever is done first."""
-        return self.pool.map(function, items)
+    def submit(self, function: Callable[..., R], *given: Any) -> Future[R]:
+        """Begin it as soon as a lane is free."""
+        return self._pool.submit(self._on_lane, function, *given)
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """The results in the items' order, whoever is done first.
+
+        Raises what one of them raises; where others fail since they waited for it, its own error.
+        """
+        futures = [self.submit(function, item) for item in items]
+        wait(futures)
+        errors = [error for future in futures if (error := future.exception())]
+        for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
+            raise error
+        return [future.result() for future in futures]
+
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """Leave the lane to another thread while this one waits for others."""
+        self._free.release()
+        try:
+            yield
+        finally:
+            self._free.acquire()
+
+    def _on_lane(self, function: Callable[..., R], *given: Any) -> R:
+        with self._free:
+            return function(*given)
 
 
 class OwnDice(TorchDispatchMode):

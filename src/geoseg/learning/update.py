@@ -109,12 +109,12 @@ class Update:
     def step(self, copies: Sequence[nn.Module]) -> None:
         """One step with the gradients that lie in the copies of the network."""
         shares = [list(copied.parameters()) for copied in copies]
-        norms = torch.cat(list(self._lanes.map(lambda part: part.gather(shares), self._parts)))
+        norms = torch.cat(self._lanes.map(lambda part: part.gather(shares), self._parts))
         # As nn.utils.clip_grad_norm_ does it.
         norm = norms[self._order.to(norms.device)].norm()
         scale = (CLIP / (norm + 1e-6)).clamp(max=1)
         memory = _memory(self._steps)
-        list(self._lanes.map(lambda part: part.apply(scale, memory), self._parts))
+        self._lanes.map(lambda part: part.apply(scale, memory), self._parts)
         with torch.no_grad():
             for mean, seen in zip(self._average.buffers(), self._network.buffers(), strict=True):
                 mean.lerp_(seen, 1 - memory) if mean.is_floating_point() else mean.copy_(seen)
