@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Test files side by side: most of them wait for servers half of the time.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 IF_SET_UP = test -x $(BIN)/python || { echo "stack: not set up; 'make up' does it"; exit 0; };
 
 .PHONY: demo up down status logs test test-slow check audit bench clean help
@@ -31,10 +33,10 @@ logs:            ## what they say; Ctrl-C ends it
 
 test: $(READY)   ## set up and run the fast tests
 	@echo "== the fast tests; make test-slow runs the rest"
-	@$(BIN)/pytest -m "not slow" --durations=5
+	@$(BIN)/pytest -m "not slow" $(SIDE_BY_SIDE) --durations=5
 
 test-slow: $(READY) ## the long tests: real data, faults, QGIS
-	@$(BIN)/pytest -m slow --durations=10
+	@$(BIN)/pytest -m slow $(SIDE_BY_SIDE) --durations=10
 
 check: $(READY)  ## ruff, mypy --strict, the floors test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -26,8 +26,9 @@ _QUERY = re.compile(
     r"([?&][^=&\s'\"]*(?:token|secret|password|auth|key|sig|credential)[^=&\s'\"]*=)[^&\s'\"]+",
     re.IGNORECASE,
 )
-_PLACE = re.compile(r"localhost|[\d.]+|(\w+://)?[\w.-]*:\d+|\w+://")
-"""What is set so often and tells so little that a message is worth more with it."""
+_PLACE = re.compile(r"localhost|[\d.]+|(\w+://)?[\w.-]*:\d+|\w+://|--[a-z][a-z-]*")
+"""What is set so often and tells so little that a message is worth more with it: addresses, and the
+names of options."""
 _hidden: set[str] = set()
 
 

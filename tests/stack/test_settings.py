@@ -39,10 +39,12 @@ from tests.support.common import ROOT
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StackFolder:
-    """A stack's folder with signs that supervisord could mind."""
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> StackFolder:
+    """A stack's folder with signs that supervisord could mind; short, for the sockets in it."""
     monkeypatch.chdir(ROOT)
-    made = StackFolder(tmp_path / "a 'b'; c#d $e")
+    made = StackFolder(tmp_path_factory.mktemp("s") / "a 'b'; c#d $e")
     made.make()
     return made
 
