@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from itertools import count
 
 import numpy as np
@@ -17,6 +16,7 @@ from geoseg.grid import Window
 from geoseg.learning.accelerator import Accelerator
 from geoseg.learning.batches import Batch, Loader
 from geoseg.learning.fitting import Trainer
+from geoseg.learning.lanes import Lanes
 from geoseg.learning.losses import masked_cross_entropy
 from geoseg.learning.samples import Samples
 from geoseg.legend import Legend, LegendClass
@@ -62,7 +62,7 @@ def whole() -> Step:
             logits = network(features)
         loss = masked_cross_entropy(logits, target, weights)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         average.update_parameters(network)
@@ -91,6 +91,6 @@ def _loader() -> Loader:
     return Loader(samples, Normalization(transform="none", **same), CONFIG)
 
 
-def _endless(loader: Loader, pool: Executor | None = None) -> Iterator[Batch]:
+def _endless(loader: Loader, pool: Lanes | None = None) -> Iterator[Batch]:
     for epoch in count():
         yield from loader.training(list(range(SAMPLES)), epoch, pool)

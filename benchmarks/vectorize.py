@@ -18,7 +18,12 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
 from benchmarks.measure import ProgramError, run
+from geoseg.grid import Window
 
 CELL, CLASSES, SPECKLED = 21, 8, 0.0255
 
@@ -144,10 +149,8 @@ def make_map(folder: Path, kind: str, size: int) -> Path:
     return path
 
 
-def _parcels(window, rng):  # type: ignore[no-untyped-def]
+def _parcels(window: Window, _: Generator) -> NDArray[np.uint8]:
     """Voronoi cells of one seed per square of CELL pixels."""
-    import numpy as np
-
     rows = np.arange(window.row, window.row_stop)
     cols = np.arange(window.width)
     fixed = np.random.default_rng(1)
@@ -167,12 +170,11 @@ def _parcels(window, rng):  # type: ignore[no-untyped-def]
     return codes
 
 
-def _speckled(window, rng):  # type: ignore[no-untyped-def]
+def _speckled(window: Window, rng: Generator) -> NDArray[np.uint8]:
     """Parcels with random pixels of other classes."""
-    import numpy as np
-
     noisy = rng.random(window.shape, np.float32) < SPECKLED
-    return np.where(noisy, rng.integers(0, CLASSES, window.shape, np.uint8), _parcels(window, rng))
+    strangers = rng.integers(0, CLASSES, window.shape, np.uint8)
+    return np.where(noisy, strangers, _parcels(window, rng))
 
 
 CELLS = {"parcels": _parcels, "speckled": _speckled}

@@ -49,7 +49,7 @@ def marked(mark: str) -> list[psutil.Process]:
 def _mark_of(process: psutil.Process) -> str | None:
     with suppress(psutil.Error):
         if process.status() != psutil.STATUS_ZOMBIE:
-            return process.environ().get(MARK)
+            return str(process.environ().get(MARK, "")) or None
     return None
 
 

@@ -144,8 +144,9 @@ class Plan:
     def __iter__(self) -> Iterator[Block]:
         """The blocks, each next to the one before: what both read is then still in memory.
 
-        Column by column of ``VISIT_COLUMN_WIDTH`` pixels, in each to and fro from the top down. Strips bound what
-        must be remembered from one row of blocks to the next, however wide the grid is.
+        Column by column of ``VISIT_COLUMN_WIDTH`` pixels, in each to and fro from the top down. The
+        columns bound what must be remembered from one row of blocks to the next, however wide the
+        grid is.
         """
         rows, cols = self.shape
         across = max(1, VISIT_COLUMN_WIDTH // self.block)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from geoseg.errors import ModelError
 from geoseg.model.networks import NetworkSpec, build
 from geoseg.model.receptive_field import (
-    REACH_LIMIT,
+    RADIUS_LIMIT,
     exact_margin,
     margin_for,
     receptive_field_radius,
@@ -177,7 +177,7 @@ class _Everywhere(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "network", [_Swallow(), _Everywhere(), _conv(3, dilation=REACH_LIMIT)],
+    "network", [_Swallow(), _Everywhere(), _conv(3, dilation=RADIUS_LIMIT)],
     ids=["swallowed", "global", "beyond the limit"],
 )  # fmt: skip
 def test_no_bound(network: nn.Module) -> None:

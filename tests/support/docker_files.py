@@ -49,7 +49,8 @@ def dockerfile() -> dict[str, Stage]:
             base, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()  # type: ignore[union-attr]
             stages[name] = Stage(name, Template(base).substitute(arguments), ())
         elif not stages:
-            arguments.update([rest.split("=")])
+            name, _, default = rest.partition("=")
+            arguments[name] = default
         else:
             name, stage = stages.popitem()
             stages[name] = Stage(name, stage.base, (*stage.instructions, (word, rest)))

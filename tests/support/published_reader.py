@@ -105,7 +105,12 @@ def main() -> None:
     address, *endpoint, grace = sys.argv[1:]
     get = getter(address, endpoint[0] if endpoint else None)
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
     print("reading", flush=True)
     print(json.dumps(loop(get, float(grace), ended)))
 

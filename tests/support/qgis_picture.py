@@ -11,7 +11,7 @@ from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QHBoxLayout, QWidget
 
 
-def main(class_path, picture):
+def main(class_path: str, picture: str) -> None:
     layer = QgsRasterLayer(class_path, class_path.rpartition("/")[2])
     project = QgsProject.instance()
     project.addMapLayer(layer)

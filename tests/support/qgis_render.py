@@ -7,6 +7,7 @@ No style is set here: what is shown is what the files bring along.
 
 import json
 import sys
+from typing import Any
 
 from osgeo import gdal
 from qgis.core import (
@@ -22,21 +23,21 @@ from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor
 
 
-def raster_legend(layer):
+def raster_legend(layer: Any) -> Any:
     renderer = layer.renderer()
     if renderer.type() != "paletted":
         return renderer.type()
     return {entry.label: entry.color.name() for entry in renderer.classes()}
 
 
-def polygon_legend(layer):
+def polygon_legend(layer: Any) -> Any:
     renderer = layer.renderer()
     if renderer.type() != "categorizedSymbol":
         return renderer.type()
     return {entry.label(): entry.symbol().color().name() for entry in renderer.categories()}
 
 
-def tree_names(layer):
+def tree_names(layer: Any) -> list[str]:
     """What stands below the layer in QGIS's layer panel."""
     tree = QgsLayerTree()
     node = tree.addLayer(layer)
@@ -45,7 +46,7 @@ def tree_names(layer):
     return [label for label in labels if label]
 
 
-def attribute_table(class_path):
+def attribute_table(class_path: str) -> dict[str, list[str]]:
     """GDAL's view of the attribute table: one list per column."""
     dataset = gdal.Open(class_path)  # the table dies with it
     table = dataset.GetRasterBand(1).GetDefaultRAT()
@@ -54,7 +55,7 @@ def attribute_table(class_path):
     return {table.GetNameOfCol(c): [table.GetValueAsString(r, c) for r in rows] for c in columns}
 
 
-def colors_of(layer, path):
+def colors_of(layer: Any, path: str) -> dict[str, int]:
     """Draw a layer without antialiasing; pixels of each colour in the picture."""
     settings = QgsMapSettings()
     settings.setLayers([layer])
@@ -68,7 +69,7 @@ def colors_of(layer, path):
     job.waitForFinished()
     image = job.renderedImage()
     image.save(path)
-    counts = {}
+    counts: dict[str, int] = {}
     for y in range(0, image.height(), 3):
         for x in range(0, image.width(), 3):
             name = image.pixelColor(x, y).name()
@@ -76,7 +77,7 @@ def colors_of(layer, path):
     return counts
 
 
-def main(class_path, polygons_path, folder):
+def main(class_path: str, polygons_path: str, folder: str) -> None:
     raster = QgsRasterLayer(class_path, "classes")
     polygons = QgsVectorLayer(polygons_path + "|layername=crops", "crops")
     for layer in (raster, polygons):

@@ -135,7 +135,7 @@ class Runs:
     states: dict[str, Kind] = field(default_factory=dict)
     crashed: list[str] = field(default_factory=list)
 
-    def start(self, order: Order, parameters: Mapping[str, str], key: str) -> str:
+    def start(self, order: Order, parameters: Mapping[str, str | int], key: str) -> str:
         self._perhaps_die("before")
         self.folder.mkdir(parents=True, exist_ok=True)
         run_id = f"run-{key.replace(':', '-')}"

@@ -164,7 +164,7 @@ class RunningService:
 
 def _flow_run_id(process: psutil.Process) -> str:
     try:
-        return process.environ().get("PREFECT__FLOW_RUN_ID", "")
+        return str(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
     except psutil.Error:
         return ""
 

@@ -144,14 +144,14 @@ class Slurm:
 
 def _environ(process: psutil.Process) -> dict[str, str]:
     try:
-        return process.environ()
+        return dict(process.environ())
     except psutil.Error:
         return {}
 
 
 def _cwd(process: psutil.Process) -> str:
     try:
-        return process.cwd()
+        return str(process.cwd())
     except psutil.Error:
         return ""
 

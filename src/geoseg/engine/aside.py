@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
-def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+def run_in_thread[**P, T](function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Call ``function`` on a thread of its own; what it raises is raised by ``result``."""
     executor = ThreadPoolExecutor(1, thread_name_prefix="run_in_thread")
     future = executor.submit(function, *args, **kwargs)

@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 # Where no server is named, Prefect starts one of its own: it need not call home, and its lines would
 # stand between the progress bars. What goes wrong is told by `main`. On a busy machine the server may
@@ -165,7 +165,7 @@ def main(config: str, output: str = "", scheduler: str = "") -> int:
 
     run = Run.open(Path(config), Path(output) if output else None)  # before a server is started
     orphan_reaper.start()
-    state: State[Any] = crop_map(config, output, scheduler, return_state=True)
+    state = cast(State[Any], crop_map(config, output, scheduler, return_state=True))
     if not state.is_completed():
         cause = state.result(raise_on_failure=False)
         if not isinstance(cause, GeosegError):

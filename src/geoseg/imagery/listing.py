@@ -6,13 +6,10 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 from geoseg.config import ImageryConfig, SceneEntry
 from geoseg.errors import ConfigError, SceneError
 from geoseg.imagery.patterns import Match, find, placeholders
-
-_Dated = TypeVar("_Dated", Match, SceneEntry)
 
 
 def list_season(config: ImageryConfig) -> tuple[SceneEntry, ...]:
@@ -34,7 +31,9 @@ def list_season(config: ImageryConfig) -> tuple[SceneEntry, ...]:
     return tuple(entries)
 
 
-def _of_wanted_days(dated: Sequence[_Dated], config: ImageryConfig) -> list[_Dated]:
+def _of_wanted_days[Dated: (Match, SceneEntry)](
+    dated: Sequence[Dated], config: ImageryConfig
+) -> list[Dated]:
     """Those of the days under ``dates``, which must all be there; all where none are named."""
     if not config.dates:
         return list(dated)

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -19,8 +19,6 @@ from geoseg.io.access import confine
 
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
 
-
-_Kind = TypeVar("_Kind", bound=Section)
 
 KINDS: Mapping[type[Section], str] = {
     RunConfig: "a run config", ServiceConfig: "a service file", GatesConfig: "a file of gates",
@@ -82,7 +80,9 @@ def parse(content: Mapping[str, Any], base: Path, source: str) -> RunConfig:
     return _checked(RunConfig, _with_legend(content, base), base, source)
 
 
-def _checked(kind: type[_Kind], content: Mapping[str, Any], base: Path, source: str) -> _Kind:
+def _checked[Kind: Section](
+    kind: type[Kind], content: Mapping[str, Any], base: Path, source: str
+) -> Kind:
     try:
         return kind.model_validate(content, context={"base": base})
     except ValidationError as error:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
 SYMMETRIES = 8
 """Rotations by quarter turns, each also mirrored."""
 
-_Number = TypeVar("_Number", bound=np.generic)
 
-
-def orient(array: NDArray[_Number], symmetry: int) -> NDArray[_Number]:
+def orient[Number: np.generic](array: NDArray[Number], symmetry: int) -> NDArray[Number]:
     """One of the square's 8 symmetries, over the last two axes. A view: nothing is copied."""
     turned = np.rot90(array, symmetry % 4, axes=(-2, -1))
     return turned.swapaxes(-2, -1) if symmetry >= 4 else turned

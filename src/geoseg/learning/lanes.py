@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from threading import BrokenBarrierError, Semaphore
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Lanes:
@@ -32,11 +29,11 @@ class Lanes:
         torch.set_num_threads(1)
         self._pool = ThreadPoolExecutor(max(count, threads), "lane", torch.set_num_threads, (1,))
 
-    def submit(self, function: Callable[..., R], *given: Any) -> Future[R]:
+    def submit[R](self, function: Callable[..., R], *given: Any) -> Future[R]:
         """Begin it as soon as a lane is free."""
         return self._pool.submit(self._on_lane, function, *given)
 
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    def map[T, R](self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """The results in the items' order, whoever is done first.
 
         Raises what one of them raises; where others fail since they waited for it, its own error.
@@ -57,7 +54,7 @@ class Lanes:
         finally:
             self._free.acquire()
 
-    def _on_lane(self, function: Callable[..., R], *given: Any) -> R:
+    def _on_lane[R](self, function: Callable[..., R], *given: Any) -> R:
         with self._free:
             return function(*given)
 

@@ -1,7 +1,7 @@
 """How far an output pixel of a network looks, and which margin follows from it.
 
-A patch's core is exact where its margin is at least the receptive_field_radius: nothing that the core depends on was
-cut off with the rest of the scene.
+A patch's core is exact where its margin is at least the radius of the receptive field: nothing that
+the core depends on was cut off with the rest of the scene.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 from geoseg.errors import ModelError
 
-REACH_LIMIT = 2048
+RADIUS_LIMIT = 2048
 """Pixels; a network that looks this far or farther is treated as one without a bound."""
 
 _MARGIN_SHARE = 3
@@ -37,8 +37,8 @@ def receptive_field_radius(network: nn.Module, channels: int, stride: int) -> in
     to the architecture and must not depend on the device: cuDNN's FFT and Winograd kernels mix
     neighbours, and would smear NaN farther than the network looks. ``network`` stays as it is.
 
-    None where one pixel moves all (squeeze-and-excite, global pooling, attention), where the receptive field's radius
-    is beyond ``REACH_LIMIT``, or where NaN in some column shows nowhere (a layer swallows it: then
+    None where one pixel moves all (squeeze-and-excite, global pooling, attention), where the radius
+    is beyond ``RADIUS_LIMIT``, or where NaN in some column shows nowhere (a layer swallows it: then
     nothing is known, and nothing promised). Raises ``ModelError`` where the output is not finite to
     begin with.
     """
@@ -48,25 +48,25 @@ def receptive_field_radius(network: nn.Module, channels: int, stride: int) -> in
     return max(bounded) if len(bounded) == len(axes) else None
 
 
-def margin_for(receptive_field_radius: int | None, stride: int) -> int:
-    """The default margin in pixels: a third of ``receptive_field_radius``, rounded up to the stride; without a
-    bound, four strides.
+def margin_for(radius: int | None, stride: int) -> int:
+    """The default margin in pixels: a third of the receptive field's radius, rounded up to the
+    stride; without a bound, four strides.
 
-    Far less than the receptive field's radius, because influence falls off towards the rim of the receptive field like
+    Far less than the radius, because influence falls off towards the rim of the receptive field like
     a Gaussian (Luo et al. 2016, "Understanding the effective receptive field in deep convolutional
-    neural networks"). A third is 128 for a resnet18 U-Net of depth 5 (receptive_field_radius 311), where a trained
+    neural networks"). A third is 128 for a resnet18 U-Net of depth 5 (radius 311), where a trained
     one, with cores of 1024 px, differed from the untiled map on 0.001 % of the pixels in fp32 and
     0.006 % in bf16 (0.007 and 0.012 % at 96); ``exact_margin`` leaves none.
     """
-    if receptive_field_radius is None:
+    if radius is None:
         return _STRIDES_WITHOUT_BOUND * stride
-    return max(stride, _up(-(-receptive_field_radius // _MARGIN_SHARE), stride))
+    return max(stride, _up(-(-radius // _MARGIN_SHARE), stride))
 
 
-def exact_margin(receptive_field_radius: int | None, stride: int) -> int | None:
+def exact_margin(radius: int | None, stride: int) -> int | None:
     """The least multiple of ``stride`` at which the tiled map equals the untiled one; None if none
     does."""
-    return None if receptive_field_radius is None else _up(receptive_field_radius, stride)
+    return None if radius is None else _up(radius, stride)
 
 
 def _up(value: int, stride: int) -> int:
@@ -104,7 +104,7 @@ class _Strips:
 
 
 def _axis_reach(strips: _Strips) -> int | None:
-    """The receptive_field_radius along one axis.
+    """The radius along one axis.
 
     The first strip is as long as can be, because a narrow one does not show what it cannot hold: the
     outer taps of a widely dilated convolution. The others are cut to what the first has shown.
@@ -112,7 +112,7 @@ def _axis_reach(strips: _Strips) -> int | None:
     stride = strips.stride
     # Bilinear resampling at a border weighs the cell next to it by zero, and zero times NaN is NaN.
     room = 2 * stride
-    middle = _up(REACH_LIMIT, stride) + room
+    middle = _up(RADIUS_LIMIT, stride) + room
     found = strips.span(2 * middle, middle)
     if found is None or found[0] < room or found[1] >= 2 * middle - room:
         return None
