@@ -1,5 +1,5 @@
-# Everything works from a fresh clone with Python 3.11 or 3.12, make and a network.
-PYTHON ?= python3.11
+# Everything works from a fresh clone with Python 3.12 to 3.14, make and a network. PYTHON=... names one.
+PYTHON ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -55,7 +55,9 @@ bench: $(READY)  ## geoseg against its peers at 2048 px; docs/benchmarks.md has 
 
 $(READY): pyproject.toml constraints.txt
 	@echo "== set up: a virtual environment in $(VENV) (about 6 GB with torch; 2 to 4 minutes)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || { python=$$(.ci/find-python $(PYTHON)) && \
+	    echo "   with $$python, $$($$python --version)" && $$python -m venv $(VENV); }
+	@.ci/find-python $(BIN)/python > /dev/null || { echo "remove $(VENV), and it is made anew"; exit 1; }
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 

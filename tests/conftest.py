@@ -13,7 +13,7 @@ import pytest
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.cli.app import app
+from geoseg.cli import app
 from geoseg.config import TlsConfig
 from geoseg.grid import Grid
 from geoseg.io import plain_yaml

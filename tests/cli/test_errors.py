@@ -372,11 +372,11 @@ def test_as_a_program(tmp_path: Path, arguments: list[str], text: str) -> None:
 
 INSPECT = """
 import sys
-from geoseg import cli
+from geoseg.cli import app
 for path in sys.argv[1:]:
     sys.argv = ["geoseg", "inspect", path]
     try:
-        cli.main()
+        app.main()
     except SystemExit as ended:
         print("ended with", ended.code or 0, flush=True)
 """

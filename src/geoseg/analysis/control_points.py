@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from geoseg.errors import LabelError
 from geoseg.grid import Grid
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.io.vector.points import Points, read_points
 from geoseg.legend import NODATA, UNKNOWN, Legend, show, spell
-
-Z = 1.959963984540054
-"""The standard normal's 97.5 % point: for intervals of 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +40,11 @@ class ControlScore:
     def interval(self) -> tuple[float, float] | None:
         """Where the accuracy lies with 95 % confidence, were the points a random sample (Wilson,
         Probable inference, Journal of the American Statistical Association 22, 1927)."""
-        return wilson(self.right, self.used) if self.used else None
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """Wilson's score interval of a share, 95 %: unlike the normal one it stays within 0 and 1 and
-    has a width where all or none are hits."""
-    share, spread = hits / trials, Z * Z / trials
-    middle = share + spread / 2
-    half = Z * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+        if not self.used:
+            return None
+        # Unlike the normal interval it has a width where all or none are right.
+        bounds = binomtest(self.right, self.used).proportion_ci(0.95, "wilson")
+        return float(bounds.low), float(bounds.high)
 
 
 def score_points(

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
 from geoseg.errors import ConfigError, LedgerError
 from geoseg.io import files
@@ -28,8 +29,6 @@ BUSY_SECONDS = 30
 
 _INIT_LOCK = 0x67656F736567
 """Of PostgreSQL's advisory locks: two that start at once must not both make the tables."""
-
-_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +53,11 @@ class Database:
             files.make_folder(Path(parsed.database).resolve().parent)
         self._engine = _engine(parsed, self._sqlite)
 
-    def read(self, work: Callable[[Connection], _Made]) -> _Made:
+    def read[Made](self, work: Callable[[Connection], Made]) -> Made:
         """Do ``work`` in a transaction that changes nothing. Raises ``LedgerError``."""
         return self._with_tries(work, writing=False)
 
-    def write(self, work: Callable[[Connection], _Made]) -> _Made:
+    def write[Made](self, work: Callable[[Connection], Made]) -> Made:
         """Do ``work`` in a transaction, all of it or nothing; on SQLite one writer at a time.
 
         Raises ``LedgerError`` where the database does not answer after a few tries.
@@ -91,28 +90,33 @@ class Database:
         """Give the connections back."""
         self._engine.dispose()
 
-    def _with_tries(self, work: Callable[[Connection], _Made], writing: bool) -> _Made:
-        for wait in (*WAITS, None):
-            try:
-                with self._engine.connect() as plain:
-                    connection = plain.execution_options(geoseg_writing=writing)
-                    with connection.begin():
-                        return work(connection)
-            except (OperationalError, InterfaceError) as error:
-                if wait is None or not _may_pass(error):
-                    raise LedgerError(
-                        f"the ledger {self.name} does not answer: {_cause(error)}; check that the "
-                        "database runs and may be written, and do the same again"
-                    ) from None
-                time.sleep(wait)
-            except DatabaseError as error:
-                if not _damaged(error):
-                    raise
-                raise ConfigError(
-                    f"the ledger {self.name} is damaged or no SQLite database: {_cause(error)}; put "
-                    "a backup in its place, or name another with 'ledger'"
-                ) from None
-        raise AssertionError("the last try returns or raises")
+    def _with_tries[Made](self, work: Callable[[Connection], Made], writing: bool) -> Made:
+        tries = Retrying(
+            retry=retry_if_exception(_may_pass),
+            wait=wait_chain(*map(wait_fixed, WAITS)),
+            stop=stop_after_attempt(len(WAITS) + 1),
+            reraise=True,
+        )
+        try:
+            return cast(Made, tries(self._once, work, writing))
+        except (OperationalError, InterfaceError) as error:
+            raise LedgerError(
+                f"the ledger {self.name} does not answer: {_cause(error)}; check that the "
+                "database runs and may be written, and do the same again"
+            ) from None
+        except DatabaseError as error:
+            if not _damaged(error):
+                raise
+            raise ConfigError(
+                f"the ledger {self.name} is damaged or no SQLite database: {_cause(error)}; put "
+                "a backup in its place, or name another with 'ledger'"
+            ) from None
+
+    def _once[Made](self, work: Callable[[Connection], Made], writing: bool) -> Made:
+        with self._engine.connect() as plain:
+            connection = plain.execution_options(geoseg_writing=writing)
+            with connection.begin():
+                return work(connection)
 
 
 def _parsed(url: str) -> URL:
@@ -158,8 +162,10 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
-def _may_pass(error: DatabaseError | InterfaceError) -> bool:
+def _may_pass(error: BaseException) -> bool:
     """Whether a moment's wait can help: not where access is denied or the disk is full."""
+    if not isinstance(error, (OperationalError, InterfaceError)):
+        return False
     lasting = ("authentication failed", "does not exist", "readonly", "unable to open", "full")
     return not any(words in str(error.orig) for words in lasting)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -15,14 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from geoseg.errors import BusyError, OutputError
 from geoseg.io import files
 
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """How a file system says that it knows no ``flock``: Lustre and 9p may, as they are mounted."""
-
-_held: set[int] = set()
-"""Descriptors of the locks of this process."""
 
 
 @contextmanager
@@ -36,16 +34,13 @@ def holding(folder: Path) -> Iterator[None]:
     Raises ``BusyError`` at once where another run is in, ``OutputError`` where no lock can be made.
     """
     path = files.make_folder(folder / "work") / ".lock"
-    handle = _acquire(path, folder)
-    _held.add(handle)
+    lock = _acquire(path, folder)
     try:
-        _sign(handle)
         yield
     finally:
-        _held.discard(handle)
         with suppress(OSError):  # it would hide what went wrong before it
-            os.ftruncate(handle, 0)
-        os.close(handle)
+            Path(lock.lock_file).write_text("")
+        lock.release()
 
 
 def is_held(folder: Path) -> bool:
@@ -59,8 +54,8 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-def _acquire(path: Path, folder: Path) -> int:
-    """A descriptor that has the lock."""
+def _acquire(path: Path, folder: Path) -> FileLock:
+    """The lock, taken."""
     try:
         try:
             return _lock(path, folder)
@@ -80,22 +75,20 @@ def _acquire(path: Path, folder: Path) -> int:
         ) from error
 
 
-def _lock(path: Path, folder: Path) -> int:
-    # Python closes it in the programs it starts: a worker that outlives the run keeps no lock.
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+def _lock(path: Path, folder: Path) -> FileLock:
+    # A soft lock, the library's substitute, would outlive a process that is killed.
+    lock = FileLock(
+        path, timeout=0, mode=0o644, fallback_to_soft=False, preserve_lock_file=True,
+        on_acquired=_sign,
+    )  # fmt: skip
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = _holder(handle)
-        os.close(handle)
+        lock.acquire()
+    except Timeout:
         raise BusyError(
-            f"{folder}: another run works in this folder ({holder}); wait until it has ended, or "
-            "stop it, and run the same command, or choose another --output"
+            f"{folder}: another run works in this folder ({_holder(path)}); wait until it has "
+            "ended, or stop it, and run the same command, or choose another --output"
         ) from None
-    except OSError:
-        os.close(handle)
-        raise
-    return handle
+    return lock
 
 
 def _substitute(path: Path) -> Path:
@@ -113,18 +106,9 @@ def _sign(handle: int) -> None:
         os.pwrite(handle, text.encode(), 0)
 
 
-def _holder(handle: int) -> str:
+def _holder(path: Path) -> str:
     try:
-        found = json.loads(os.pread(handle, 4096, 0))
+        found = json.loads(path.read_text())
         return f"process {found['pid']} on {found['host']}, since {found['since']}"
     except (OSError, ValueError, KeyError, TypeError):  # between its lock and its signature
         return "it has just begun"
-
-
-def _let_go() -> None:
-    """In a forked child: close the locks, which stay the parent's."""
-    while _held:
-        os.close(_held.pop())
-
-
-os.register_at_fork(after_in_child=_let_go)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import json
 import logging
 import os
 import sys
 from functools import cache
 from types import TracebackType
 from typing import Any, TextIO
+
+from pythonjsonlogger.json import JsonFormatter
 
 from geoseg.redaction import redact
 
@@ -108,7 +109,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        return _json(record) if structured() else _text(record)
+        return _JSON.format(record) if structured() else _text(record)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
@@ -118,19 +119,26 @@ def _facts(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value not in (None, "")}
 
 
-def _json(record: logging.LogRecord) -> str:
-    line = {
-        "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(
-            timespec="milliseconds"
-        ),
-        "level": record.levelname.lower(),
-        "message": record.getMessage(),
-        "pid": record.process,
-        **_facts(record),
-    }
-    if record.exc_text:
-        line["exception"] = record.exc_text
-    return json.dumps(line, ensure_ascii=False, default=str)
+class _JsonLines(JsonFormatter):
+    """A record as one line of JSON."""
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """What a line holds, in this order."""
+        time = dt.datetime.fromtimestamp(record.created, dt.UTC)
+        log_data |= {
+            "time": time.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            "pid": record.process,
+            **_facts(record),
+        }
+        if record.exc_text:
+            log_data["exception"] = record.exc_text
+
+
+_JSON = _JsonLines(json_ensure_ascii=False, json_default=str)
 
 
 def _text(record: logging.LogRecord) -> str:

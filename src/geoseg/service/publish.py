@@ -16,11 +16,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import random
-import time
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count
+
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_result,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from geoseg.config.service import PublishConfig
 from geoseg.errors import BusyError, OutputError
@@ -203,18 +210,24 @@ def name_area(outlet: Outlet) -> None:
 
 def _exchange(store: Store, key: str, change: Callable[[str | None], str]) -> None:
     """Read, change, write if nobody wrote in between; once more if somebody did."""
-    for trial in range(TRIES):
+
+    def once() -> bool:
         now = store.read(key)
         text = change(now.content if now else None)
-        if now and text == now.content:
-            return
-        if store.write(key, text, now.tag if now else None):
-            return
-        time.sleep(random.uniform(0, min(2.0, 0.05 * 2**trial)))
-    raise BusyError(
-        f"{store.url(key)}: other publishers changed it {TRIES} times while this one tried to; run "
-        "the same command again"
+        return bool(now and text == now.content) or store.write(key, text, now.tag if now else None)
+
+    tries = Retrying(
+        retry=retry_if_result(operator.not_),
+        wait=wait_random_exponential(0.05, max=2),
+        stop=stop_after_attempt(TRIES),
     )
+    try:
+        tries(once)
+    except RetryError:
+        raise BusyError(
+            f"{store.url(key)}: other publishers changed it {TRIES} times while this one tried to; "
+            "run the same command again"
+        ) from None
 
 
 def _version(place: VersionId, folder: str, package: Package | None) -> Version:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import httpx
+from filelock import FileLock, Timeout
 
 from geoseg.io.certificates import make_certificates
 from geoseg.stack import orphans
@@ -215,11 +215,10 @@ def status(folder: StackFolder) -> tuple[list[str], bool]:
 @contextmanager
 def _alone(folder: StackFolder) -> Iterator[None]:
     """Keep others from starting or stopping the same stack meanwhile."""
-    with folder.lock.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StackError(
-                f"{folder.root}: somebody else is starting or stopping this stack; wait for it to end"
-            ) from None
-        yield
+    try:
+        with FileLock(folder.lock, timeout=0, preserve_lock_file=True):
+            yield
+    except Timeout:
+        raise StackError(
+            f"{folder.root}: somebody else is starting or stopping this stack; wait for it to end"
+        ) from None

@@ -6,7 +6,6 @@ breaks off begins anew: what is fetched is checked as a whole.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import requests
 from requests.adapters import HTTPAdapter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
@@ -112,18 +112,24 @@ def fetch(
     if wanted.checksum and checksums.parse(wanted.checksum) is None:
         progress.say(f"{target.name}: its checksum is of a kind not known here, and not checked")
     with session(allowed) as asking:
-        for attempt in range(1, TRIES + 1):
-            try:
-                with files.replacing(target) as part, _answer(asking, url) as answer:
-                    length = _length(answer, url, wanted)
-                    with progress.start(f"fetch {target.name}", length, "bytes") as step:
-                        return _keep(answer, part, wanted, step)
-            except _BrokenOff as error:
-                if attempt == TRIES:
-                    shown = f"{without_query(url)}: {error}, {TRIES} times"
-                    raise RemoteError(f"{shown}; run the same command later") from None
-                time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
-    raise AssertionError("unreachable")
+
+        def once() -> int:
+            with files.replacing(target) as part, _answer(asking, url) as answer:
+                length = _length(answer, url, wanted)
+                with progress.start(f"fetch {target.name}", length, "bytes") as step:
+                    return _keep(answer, part, wanted, step)
+
+        tries = Retrying(
+            retry=retry_if_exception_type(_BrokenOff),
+            wait=wait_exponential(BACKOFF_SECONDS),
+            stop=stop_after_attempt(TRIES),
+            reraise=True,
+        )
+        try:
+            return tries(once)
+        except _BrokenOff as error:
+            shown = f"{without_query(url)}: {error}, {TRIES} times"
+            raise RemoteError(f"{shown}; run the same command later") from None
 
 
 class _BrokenOff(Exception):  # noqa: N818 - it never leaves this module

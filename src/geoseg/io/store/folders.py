@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from geoseg.errors import BusyError, OutputError, ProductError
 from geoseg.io import files
@@ -116,14 +116,14 @@ class FolderStore(Store):
         """The kernel's, on ``.lock`` in the folder. Parts of publishers that were killed go: whoever
         has the lock is alone."""
         folder = files.make_folder(self.path(key) if key else self._root)
-        handle = _acquire(folder / ".lock")
+        lock = _acquire(folder / ".lock")
         try:
             for torn in folder.glob(f"{_PART}*"):
                 shutil.rmtree(torn, ignore_errors=True)
             files.remove_torn(folder)
             yield
         finally:
-            os.close(handle)
+            lock.release()
 
 
 def changed(source: Path, found: FileDigest, known: FileDigest) -> ProductError:
@@ -146,26 +146,21 @@ def _copy(source: Path, target: Path) -> FileDigest:
     return FileDigest(size, digest.hexdigest())
 
 
-def _acquire(path: Path) -> int:
-    """A descriptor that has the lock; ``BusyError`` after ``PATIENCE``."""
-    end = time.monotonic() + PATIENCE
+def _acquire(path: Path) -> FileLock:
+    """The lock, taken; ``BusyError`` after ``PATIENCE``."""
+    # A soft lock, the library's substitute, would outlive a publisher that is killed.
+    lock = FileLock(
+        path, timeout=PATIENCE, mode=0o644, fallback_to_soft=False, preserve_lock_file=True
+    )
     with _told(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return handle
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    os.close(handle)
-                    raise BusyError(
-                        f"{path.parent}: another publisher has been at work here for {PATIENCE} s; "
-                        "wait until it has ended, or stop it, and run the same command again"
-                    ) from None
-                time.sleep(0.05)
-            except OSError:
-                os.close(handle)
-                raise
+        try:
+            lock.acquire()
+        except Timeout:
+            raise BusyError(
+                f"{path.parent}: another publisher has been at work here for {PATIENCE} s; "
+                "wait until it has ended, or stop it, and run the same command again"
+            ) from None
+    return lock
 
 
 @contextmanager
