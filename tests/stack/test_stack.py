@@ -115,12 +115,13 @@ def _running(stack: StackProcess, deployment: str, **parameters: str) -> str:
 
 
 def _heard(stack: StackProcess, run: str) -> bool:
-    """Whether the run's first heartbeat has come: before it, nobody waits for the next."""
+    """Whether the run's second heartbeat has come. The server may learn that it runs after the
+    first, takes that for the sign of life it waited for, and waits for no other until the second."""
     asked = {
         "event": {"name": ["prefect.flow-run.heartbeat"]},
         "resource": {"id": [f"prefect.flow-run.{run}"]},
     }
-    return bool(stack.api("events/filter", {"filter": asked})["events"])
+    return len(stack.api("events/filter", {"filter": asked})["events"]) >= 2
 
 
 def _sleepers(stack: StackProcess, state: str) -> list[dict[str, object]]:

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from pydantic_core import to_jsonable_python
 
 SILENCE = timedelta(seconds=90)
-"""Three heartbeats of flows/stack/services.py."""
+"""Three heartbeats of flows/stack/services.py. Sure from the second heartbeat on: that a run is Running
+may be heard after its first, and is then taken for the sign of life that was waited for."""
 NEVER_BEGUN = timedelta(minutes=2)
 BLOCK = "geoseg-webhook"
 
