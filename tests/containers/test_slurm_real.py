@@ -33,12 +33,12 @@ BLOCKS = 90
 PREDICT = """
 import sys
 from pathlib import Path
-from geoseg.pipeline import mapping, selection
+from geoseg.pipeline import predict, select, stitch
 from geoseg.pipeline.run import Run
 run = Run.open(Path(sys.argv[1]), Path(sys.argv[2]))
-selection.select_scenes(run)
-mapping.predict_blocks(run)
-mapping.finish_map(run)
+select.select_scenes(run)
+predict.predict_blocks(run)
+stitch.finish_map(run)
 """
 
 

@@ -161,7 +161,7 @@ def test_auto_takes_bf16_only_where_it_gives_the_same_map(
     assert (strict.precision, strict.agreement) == ("fp32", easy.agreement)
     assert choose(PrecisionRequest(imagery, named, "bf16", 1.0)).precision == "bf16", "told so"  # type: ignore[union-attr]
     monkeypatch.setattr(choice, "native", lambda device: "fp32")
-    assert chosen(0.5) == PrecisionDecision("fp32", choice.machine.device())
+    assert chosen(0.5) == PrecisionDecision("fp32", choice.accelerator.device())
 
 
 def test_another_format_is_another_run(

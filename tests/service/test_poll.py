@@ -236,7 +236,7 @@ def test_an_area_whose_source_hangs_holds_up_no_other(
     service = service_file(tmp_path, {"one": {}, "two": {}})
     for day in (APRIL, MAY):
         drop(service, day, area="two")
-    searched = poll.folder.look
+    searched = poll.folder.poll
 
     def slow(wanted: Any, known: Any) -> Any:
         if wanted.drop.folder.name == "one":
@@ -244,7 +244,7 @@ def test_an_area_whose_source_hangs_holds_up_no_other(
                 time.sleep(0.01)
         return searched(wanted, known)
 
-    monkeypatch.setattr(poll.folder, "look", slow)
+    monkeypatch.setattr(poll.folder, "poll", slow)
     record = look(service, runs)
     assert record["claimed"] == 1
     assert list(record["waiting"]) == ["one", "two"], "in the order of the service file"

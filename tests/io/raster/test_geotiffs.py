@@ -117,7 +117,7 @@ def test_full_disk_for_a_cog(small_disk: Path, tmp_path: Path, side: int) -> Non
 LIMITED = """
 import sys; from pathlib import Path; import numpy as np; from affine import Affine
 from geoseg.errors import OutputError; from geoseg.grid import Grid, Window
-from geoseg.io import geotiffs
+from geoseg.io.raster import geotiffs
 grid = Grid(None, Affine(1, 0, 0, 0, 1, 0), 400, 400)
 noise = np.random.default_rng(0).integers(0, 255, (400, 400)).astype(np.uint8)
 try:
