@@ -54,8 +54,8 @@ def run(folder: Path, blocks: int) -> str:
     from affine import Affine
 
     from geoseg.config import ImageryConfig, PredictConfig
-    from geoseg.engine.executors import executor
     from geoseg.engine.executors.cluster import ClusterSettings, connect
+    from geoseg.engine.executors.dask import DaskExecutor
     from geoseg.engine.planning import Request, plan_job
     from geoseg.engine.predict import predict
     from geoseg.feedback import Silent
@@ -75,7 +75,8 @@ def run(folder: Path, blocks: int) -> str:
     _save_small(folder / "model")
     wanted = PredictConfig(core=CORE, margin=0, block=CORE, precision="fp32")
     request = Request(imagery, (folder / "model",), wanted)
-    with connect(ClusterSettings(workers=2)) as client, executor.on(client, {}) as workers:
+    with connect(ClusterSettings(workers=2)) as client:
+        workers = DaskExecutor.on(client, {})
         job = plan_job(request, scenes, folder / "work", workers).job
         began = time.perf_counter()
         outcome = predict(job, workers, 3, Silent())

@@ -109,7 +109,7 @@ def _with_workers(
 ) -> Program:
     """Dask workers of one thread each."""
     name = f"{precision}-{workers}w"
-    settings = GeosegSettings(precision, name, workers, predict=more, cluster={"lanes": 1})
+    settings = GeosegSettings(precision, name, workers, predict=more, cluster={"concurrency": 1})
     return geoseg(scene, folder, settings)
 
 

@@ -7,11 +7,11 @@ import pytest
 from geoseg import errors
 
 LEAVES = errors.GeosegError.__subclasses__()
-PASSING = {"OutputError", "BusyError", "ClusterError", "RemoteError", "LedgerError", "BlockError"}
+RETRYABLE = {"OutputError", "BusyError", "ClusterError", "RemoteError", "LedgerError", "BlockError"}
 
 
 def test_what_passes_by_itself() -> None:
-    assert {leaf.__name__ for leaf in LEAVES if leaf.passing} == PASSING
+    assert {leaf.__name__ for leaf in LEAVES if leaf.retryable} == RETRYABLE
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.__name__)

@@ -82,7 +82,7 @@ def test_the_hot_path_is_light() -> None:
     """A block is predicted with torch, segmentation-models-pytorch, numpy and rasterio (and pydantic
     and safetensors, for the job and the weights): a bare machine with a GPU needs no more."""
     code = (
-        "import sys, geoseg.engine.block, geoseg.engine.choice, geoseg.model.networks as n; "
+        "import sys, geoseg.engine.block, geoseg.engine.planning, geoseg.model.networks as n; "
         "n._library(); print(*sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -114,7 +114,7 @@ def test_plain_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 WORKER = """
 import sys
 from pathlib import Path
-from geoseg.engine.attempt import attempt_block
+from geoseg.engine.predict import attempt_block
 def attempt(col):
     print(type(attempt_block(sys.argv[1], 0, col, 1)).__name__)
 attempt(1)

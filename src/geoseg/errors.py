@@ -22,7 +22,7 @@ class GeosegError(Exception):
     """Base of every error a user can mend. Never raised itself."""
 
     exit_code = 2
-    passing: bool = False
+    retryable: bool = False
     """Whether the same command may succeed later with nothing mended in the config: disks are freed
     and servers come back, but no wait corrects a key. What runs unattended tries again on this alone."""
     of_place: bool = False
@@ -84,7 +84,7 @@ class MemoryLimitError(GeosegError):
 class OutputError(GeosegError):
     """A result cannot be written: no space, no permission, or the place is taken."""
 
-    passing = True
+    retryable = True
     of_place = True
 
 
@@ -98,21 +98,21 @@ class ProductError(OutputError):
 class ClosedError(ConfigError):
     """A bucket is not there, or not open to these credentials."""
 
-    passing = True
+    retryable = True
     of_place = True
 
 
 class BusyError(GeosegError):
     """Another run works in that folder at this moment."""
 
-    passing = True
+    retryable = True
     of_place = True
 
 
 class ClusterError(GeosegError):
     """Dask does not serve: no scheduler answers, no worker comes, or what was there went away."""
 
-    passing = True
+    retryable = True
 
 
 class NoClusterError(ClusterError):
@@ -124,14 +124,14 @@ class NoClusterError(ClusterError):
 class RemoteError(GeosegError):
     """A server or an object store does not answer, or does not send the whole file."""
 
-    passing = True
+    retryable = True
     of_place = True
 
 
 class LedgerError(GeosegError):
     """The database of sightings and orders does not answer."""
 
-    passing = True
+    retryable = True
     of_place = True
 
 
@@ -143,7 +143,7 @@ class BlockError(GeosegError):
     """A block failed for good; the others are finished and kept."""
 
     exit_code = 3
-    passing = True
+    retryable = True
 
 
 class GateError(GeosegError):

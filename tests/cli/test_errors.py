@@ -432,13 +432,13 @@ def trains(config: Config, **changes: Config) -> Config:
     ("changes", "texts"),
     [
         ({"split": {"validation": 0.0}}, ("no labelled pixel is left for validation",)),
-        ({"split": {"by": "block", "block": 64}}, ("no labelled pixel is left for validation",)),
-        ({"split": {"by": "block", "block": 8, "buffer": 9}}, ("split.buffer: 9 is wider",)),
-        ({"split": {"validation": 0.6, "held_back": 0.5}}, ("leave nothing to train on",)),
+        ({"split": {"by": "tile", "tile": 64}}, ("no labelled pixel is left for validation",)),
+        ({"split": {"by": "tile", "tile": 8, "buffer": 9}}, ("split.buffer: 9 is wider",)),
+        ({"split": {"validation": 0.6, "test": 0.5}}, ("leave nothing to train on",)),
         ({"train": {"patch": 36}}, ("train.patch: 36 is not a multiple", "stride 8")),
         ({"model": {"encoder": "resnet19"}}, ("no 'resnet19'", "resnet18")),
-        ({"split": {"by": "block", "block": 32, "held_back": 0.01, "validation": 0.4}},
-         ("no labelled pixel is left for held_back",)),
+        ({"split": {"by": "tile", "tile": 32, "test": 0.01, "validation": 0.4}},
+         ("no labelled pixel is left for test",)),
     ],
 )  # fmt: skip
 def test_inspect_refuses_what_a_training_refuses(
@@ -476,7 +476,7 @@ def test_inspect_refuses_what_ends_a_run_after_its_map(
 ) -> None:
     """With a trained model the labels are parted for the score, behind the long part."""
     changed = copy.deepcopy(config)
-    changed["split"] = {"by": "block", "block": 8, "buffer": 9}
+    changed["split"] = {"by": "tile", "tile": 8, "buffer": 9}
     for command in ("inspect", "predict"):
         code, _, err = run(command, changed)
         assert code == 2

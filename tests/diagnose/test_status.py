@@ -43,7 +43,7 @@ def config(tmp_path: Path) -> Path:
         "imagery": {"folder": "season"},
         "model": {"bundle": str(make_bundle(tmp_path / "model"))},
         "predict": {"core": 32, "margin": 32, "block": 64, "precision": "fp32"},
-        "cluster": {"workers": 0, "lanes": 1},
+        "cluster": {"workers": 0, "concurrency": 1},
     }
     path = tmp_path / "small.yaml"
     path.write_text(plain_yaml.dump(content))

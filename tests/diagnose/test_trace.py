@@ -48,7 +48,7 @@ EMPTY, BARE, HIDDEN, CLEAR = (5, 5), (50, 60), (70, 80), (40, 100)
 VARIANTS = {
     "crop": {},
     "hann": {"core": 64, "blend": "hann"},
-    "flips": {"flips": True, "layers": ["margin", "entropy", "probabilities"]},
+    "flips": {"flips": True, "layers": ["confidence_margin", "entropy", "probabilities"]},
     "hann of two": {"blend": "hann", "layers": ["probabilities"], "block": 96},
 }
 

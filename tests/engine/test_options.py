@@ -15,9 +15,9 @@ import torch
 
 from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
 from geoseg.engine import block as blocks
-from geoseg.engine import choice, sizing
+from geoseg.engine import planning, sizing
 from geoseg.engine.block import part_path, predict_block, read_receipt
-from geoseg.engine.choice import PrecisionDecision, PrecisionRequest, choose
+from geoseg.engine.planning import PrecisionDecision, PrecisionRequest, choose
 from geoseg.errors import ChangedInputError, MemoryLimitError, ModelError, OutputError
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.scenes import select
@@ -100,9 +100,9 @@ def test_blocks_and_lanes_move_no_byte(
     imagery: ImageryConfig, bundles: tuple[Path, Path], tmp_path: Path, wanted: dict[str, object]
 ) -> None:
     maps = []
-    for block, lanes in ((32, 1), (64, 3), (224, 2)):
+    for block, concurrency in ((32, 1), (64, 3), (224, 2)):
         job = plan(imagery, bundles[0], tmp_path / str(block), block=block, **wanted).job
-        predict_here(job, lanes)
+        predict_here(job, concurrency)
         maps.append(whole_map(job))
     np.testing.assert_array_equal(maps[1], maps[0])
     np.testing.assert_array_equal(maps[2], maps[0])
@@ -145,7 +145,7 @@ def test_auto_takes_bf16_only_where_it_gives_the_same_map(
     bundles: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(choice, "native", lambda device: "bf16")
+    monkeypatch.setattr(planning, "native", lambda device: "bf16")
     named = tuple((folder, identify(folder)) for folder in bundles[:1])
 
     def chosen(agreement: float) -> PrecisionDecision:
@@ -160,8 +160,8 @@ def test_auto_takes_bf16_only_where_it_gives_the_same_map(
     strict = chosen(1.0)
     assert (strict.precision, strict.agreement) == ("fp32", easy.agreement)
     assert choose(PrecisionRequest(imagery, named, "bf16", 1.0)).precision == "bf16", "told so"  # type: ignore[union-attr]
-    monkeypatch.setattr(choice, "native", lambda device: "fp32")
-    assert chosen(0.5) == PrecisionDecision("fp32", choice.accelerator.device())
+    monkeypatch.setattr(planning, "native", lambda device: "fp32")
+    assert chosen(0.5) == PrecisionDecision("fp32", planning.accelerator.device())
 
 
 def test_another_format_is_another_run(
@@ -210,7 +210,7 @@ def test_auto_gives_up_cache_before_block_and_block_before_the_run(
         footprint=activation_bytes(card.network, 4, "fp32"),
         members=1,
         threads=3,
-        lanes=2,
+        concurrency=2,
     )
     ample = sizing.fit(load_of, "auto", None)
     assert (ample.block, ample.cache) == (1024, load_of.ideal_cache(1024))
@@ -315,7 +315,7 @@ def test_no_more_networks_at_once_than_lanes(
 
     monkeypatch.setattr(Predictor, "probabilities", watched)
     job = plan(imagery, bundles[0], tmp_path).job
-    predict_here(job, lanes=2)
+    predict_here(job, concurrency=2)
     assert most == 2
 
 

@@ -18,7 +18,7 @@ from distributed import Client
 from geoseg.config import ImageryConfig
 from geoseg.engine.block import part_path, predict_block, read_receipt
 from geoseg.engine.executors.cluster import ClusterSettings, connect
-from geoseg.engine.executors.executor import on
+from geoseg.engine.executors.dask import DaskExecutor
 from geoseg.engine.job import Job
 from geoseg.engine.predict import Outcome, predict
 from geoseg.engine.stitch import decide
@@ -52,8 +52,7 @@ def _job(imagery: ImageryConfig, bundle: Path, work: Path, block: int = 64) -> J
 
 
 def predict_on(client: Client, job: Job, tries: int) -> Outcome:
-    with on(client, {}) as crew:
-        return predict(job, crew, tries, Silent())
+    return predict(job, DaskExecutor.on(client, {}), tries, Silent())
 
 
 @pytest.fixture(scope="module")

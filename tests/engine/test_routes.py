@@ -11,8 +11,8 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.engine.executors import executor
-from geoseg.engine.routes import BlockQueues
+from geoseg.engine.executors import dask
+from geoseg.engine.predict import BlockQueues
 from geoseg.tiling import Block, Lattice, Plan
 
 sides = st.integers(1, 12 * 32)
@@ -68,18 +68,18 @@ def test_a_worker_that_comes_later_gets_its_share() -> None:
     with (
         LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
         Client(cluster) as client,
-        executor.on(client, {}) as workers,
     ):
+        workers = dask.DaskExecutor.on(client, {})
         work = lambda: (time.sleep(0.2), os.getpid())[1]  # noqa: E731 - sent by value
-        sent = {workers.submit(work) for _ in range(4)}
+        sent = {workers.submit_to(0, work) for _ in range(4)}
         cluster.scale(2)
         client.wait_for_workers(2, timeout=60)
-        time.sleep(executor.LOOK_SECONDS)
+        time.sleep(dask.WORKERS_SECONDS)
         seen = []
         while len(seen) < 60:
             done, sent = wait(sent, return_when=FIRST_COMPLETED)
             seen += [future.result() for future in done]
-            sent |= {workers.submit(work) for _ in done}
+            sent |= {workers.submit_to(0, work) for _ in done}
         wait(sent)
     first, second = Counter(seen[20:]).values()
     assert min(first, second) > 10

@@ -43,7 +43,9 @@ def test_the_ends_of_the_scales(k: int) -> None:
     corners[:2, 0, 1] = 0.5
     corners[:, 0, 2] = np.float32(1) / np.float32(k)
     legend = Legend(tuple(LegendClass(i, f"c{i}", "#000000") for i in range(k)))
-    found = decide(torch.from_numpy(corners), np.ones((1, 3), bool), legend, ("margin", "entropy"))
+    found = decide(
+        torch.from_numpy(corners), np.ones((1, 3), bool), legend, ("confidence_margin", "entropy")
+    )
     assert found[1:, 0, 0].tolist() == [100, 100, 0]
     assert found[2, 0, 1:].tolist() == [0, 0]
     assert found[3, 0, 2] == 100
@@ -53,7 +55,7 @@ def test_in_a_block_behind_class_and_confidence(tmp_path_factory: pytest.TempPat
     imagery = make_imagery(tmp_path_factory.mktemp("imagery"))
     bundle = make_bundle(tmp_path_factory.mktemp("bundle"), 1)
     work = tmp_path_factory.mktemp("work")
-    whole = plan(imagery, bundle, work, ("margin", "entropy", "probabilities")).job
+    whole = plan(imagery, bundle, work, ("confidence_margin", "entropy", "probabilities")).job
     plain, one = plan(imagery, bundle, work).job, plan(imagery, bundle, work, ("entropy",)).job
     assert len({job.fingerprint for job in (whole, plain, one)}) == 3
     assert len({job.run_id for job in (whole, plain, one)}) == 1

@@ -51,7 +51,7 @@ def test_a_run_keeps_its_place_beside_others(jobs: list[Job]) -> None:
     workplaces.close()
     first, second = worker_context_of(jobs[0].file, 2), worker_context_of(jobs[1].file, 2)
     assert worker_context_of(jobs[0].file, 2) is first
-    assert first.lane is second.lane
+    assert first.network is second.network
     for job in jobs[1:]:
         worker_context_of(job.file, 2)
     assert worker_context_of(jobs[1].file, 2) is second

@@ -64,8 +64,8 @@ def test_products_and_report(finished: Path) -> None:
     for name in PRODUCTS:
         assert (finished / name).stat().st_size > 0
     report = json.loads((finished / "report.json").read_text())
-    assert 0 < report["scores"]["unseen"]["overall_accuracy"] <= 1
-    assert 0 < report["scores"]["unseen"]["mean_iou"] <= 1
+    assert 0 < report["scores"]["test_scores"]["overall_accuracy"] <= 1
+    assert 0 < report["scores"]["test_scores"]["mean_iou"] <= 1
     assert 0 < report["baselines"]["random_forest"]["overall_accuracy"] <= 1
     assert set(report["seconds"]) >= {"train", "predict", "stitch", "vectorize", "evaluate"}
     for path in report["outputs"].values():

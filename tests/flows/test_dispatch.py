@@ -95,7 +95,7 @@ def test_a_run_that_meets_a_fault_of_its_place_is_held(prefect: Any, tmp_path: P
         made = ledger.order(1)
         waiting = ledger.lost(ledger.order(1), "not begun", held=True)
         assert waiting is not None
-        ledger.again(waiting)
+        ledger.retry(waiting)
         state: Any = crop_map(
             str(made.config), str(made.output), "", str(service), 1, return_state=True
         )

@@ -141,7 +141,7 @@ def long_run(tmp_path: Path) -> Path:
         "imagery": {"folder": "season"},
         "model": {"bundle": str(make_bundle(tmp_path / "model"))},
         "predict": {"core": 64, "margin": 32, "block": 64, "precision": "fp32"},
-        "cluster": {"workers": 2, "lanes": 1},
+        "cluster": {"workers": 2, "concurrency": 1},
     }
     path = tmp_path / "long.yaml"
     path.write_text(plain_yaml.dump(content))

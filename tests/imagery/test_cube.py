@@ -159,7 +159,7 @@ def test_survey(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.labelled == (591, 571, 1368, 1881)
     assert sum(found.fields) == 230
     assert set(found.valid) == {found.mapped}
-    assert found.unseen == 0
+    assert found.without_data == 0
 
 
 @pytest.mark.parametrize("room", [1, 10_000, 2**27])
@@ -186,7 +186,7 @@ def test_survey_of_gaps(
     assert found.mapped == 30 * 48
     assert found.labelled == (4, 70)
     assert found.fields == (1, 2)
-    assert found.unseen == 50
+    assert found.without_data == 50
 
 
 @pytest.mark.parametrize("transform", ["none", "asinh"])

@@ -19,7 +19,7 @@ from geoseg.learning.split import Part, draw_parts, plan_split
 from geoseg.legend import UNKNOWN
 
 CLASSES = 4
-USED = (Part.TRAIN, Part.VALIDATION, Part.HELD_BACK)
+USED = (Part.TRAIN, Part.VALIDATION, Part.TEST)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _whole(labels: ArrayLabels, config: SplitConfig) -> NDArray[np.uint8]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(["block", "field"]),
+    st.sampled_from(["tile", "field"]),
     st.tuples(*[st.integers(20, 150)] * 2),
     st.integers(8, 40),
     st.data(),
@@ -68,7 +68,7 @@ def _whole(labels: ArrayLabels, config: SplitConfig) -> NDArray[np.uint8]:
 def test_windows_agree_with_the_whole(by, size, block, data) -> None:
     labels = _farmland(*size, seed=block)
     buffer = data.draw(st.integers(0, block))
-    config = SplitConfig(by=by, block=block, buffer=buffer, held_back=0.2, seed=size[0])
+    config = SplitConfig(by=by, tile=block, buffer=buffer, test=0.2, seed=size[0])
     split = plan_split(labels, _grid(labels), CLASSES, config)
     whole = split.parts(_grid(labels).window, labels.fields)
     row, col = (data.draw(st.integers(0, length - 1)) for length in size)
@@ -81,7 +81,7 @@ def test_windows_agree_with_the_whole(by, size, block, data) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_parts_keep_their_distance(buffer: int, seed: int) -> None:
     labels = _farmland(200, 240, seed)
-    config = SplitConfig(block=16, buffer=buffer, validation=0.3, held_back=0.3, seed=seed)
+    config = SplitConfig(tile=16, buffer=buffer, validation=0.3, test=0.3, seed=seed)
     parts = _whole(labels, config)
     for part in USED:
         near = maximum_filter(parts == part, 2 * buffer + 1)
@@ -93,14 +93,14 @@ def test_parts_keep_their_distance(buffer: int, seed: int) -> None:
 
 def test_without_a_buffer_every_label_is_used() -> None:
     labels = _farmland(120, 130, seed=1)
-    parts = _whole(labels, SplitConfig(block=16, buffer=0))
+    parts = _whole(labels, SplitConfig(tile=16, buffer=0))
     assert (parts[labels.known != UNKNOWN] != Part.UNUSED).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_field_is_in_one_part(seed: int) -> None:
     labels = _farmland(160, 170, seed)
-    parts = _whole(labels, SplitConfig(by="field", held_back=0.2, seed=seed))
+    parts = _whole(labels, SplitConfig(by="field", test=0.2, seed=seed))
     for field in np.unique(labels.fields[labels.known != UNKNOWN]):
         assert len(np.unique(parts[labels.fields == field])) == 1
     assert not parts[labels.fields == 0].any()
@@ -114,7 +114,7 @@ def test_shares_are_met_in_every_class(seed, validation, held_back) -> None:
     counts[np.arange(200), random.choice(CLASSES, 200, p=[0.1, 0.2, 0.3, 0.4])] = random.integers(
         10, 40, 200
     )
-    config = SplitConfig(validation=validation, held_back=held_back, seed=seed)
+    config = SplitConfig(validation=validation, test=held_back, seed=seed)
     parts = draw_parts(counts, config)
     for part, share in zip(USED, (1 - validation - held_back, validation, held_back), strict=True):
         got = counts[parts == part].sum(axis=0)
@@ -126,13 +126,13 @@ def test_a_class_of_three_fields_is_in_every_part() -> None:
     counts = np.zeros((63, 2), dtype=np.int64)
     counts[:3, 0], counts[3:, 1] = 20, 20
     for seed in range(20):
-        parts = draw_parts(counts, SplitConfig(validation=0.1, held_back=0.1, seed=seed))
-        assert sorted(parts[:3]) == [Part.TRAIN, Part.VALIDATION, Part.HELD_BACK]
+        parts = draw_parts(counts, SplitConfig(validation=0.1, test=0.1, seed=seed))
+        assert sorted(parts[:3]) == [Part.TRAIN, Part.VALIDATION, Part.TEST]
 
 
 def test_a_part_without_a_share_stays_empty() -> None:
     counts = np.random.default_rng(0).integers(0, 50, (100, CLASSES))
-    parts = draw_parts(counts, SplitConfig(validation=0.2, held_back=0.0))
+    parts = draw_parts(counts, SplitConfig(validation=0.2, test=0.0))
     assert {*np.unique(parts)} == {Part.TRAIN, Part.VALIDATION}
 
 
@@ -154,9 +154,9 @@ def test_walk_covers_the_grid_once() -> None:
 def test_unusable_settings_and_labels_are_named() -> None:
     labels = _farmland(40, 40, seed=0)
     with pytest.raises(ConfigError, match="nothing to train on"):
-        _whole(labels, SplitConfig(validation=0.6, held_back=0.5))
+        _whole(labels, SplitConfig(validation=0.6, test=0.5))
     with pytest.raises(ConfigError, match=r"split\.buffer: 17"):
-        _whole(labels, SplitConfig(block=16, buffer=17))
+        _whole(labels, SplitConfig(tile=16, buffer=17))
     bare = ArrayLabels(labels.known, np.zeros_like(labels.fields))
     with pytest.raises(LabelError, match=r"labels\.fields"):
         _whole(bare, SplitConfig(by="field"))

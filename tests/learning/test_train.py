@@ -50,7 +50,7 @@ MODEL = ModelConfig(encoder="resnet18", depth=3, decoder_channels=(16, 16, 16))
 TRAIN = TrainConfig(
     patch=32, batch=8, epochs=10, learning_rate=5e-3, drop_dates=0.2, threads=1, seed=4
 )
-SPLIT = SplitConfig(block=24, buffer=2, validation=0.25, held_back=0.2)
+SPLIT = SplitConfig(tile=24, buffer=2, validation=0.25, test=0.2)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def test_targets_are_the_labels_of_their_part_and_no_others(
         counted[place] += cut_samples.validation[number] != UNKNOWN
     np.testing.assert_array_equal(shown, (parts == Part.TRAIN) & mapped)
     np.testing.assert_array_equal(counted, (parts == Part.VALIDATION) & mapped)
-    for part in (Part.TRAIN, Part.VALIDATION, Part.HELD_BACK):
+    for part in (Part.TRAIN, Part.VALIDATION, Part.TEST):
         counts = np.bincount(known[parts == part], minlength=3)
         np.testing.assert_array_equal(cut_samples.pixels[part], counts)
 
@@ -284,7 +284,7 @@ def test_a_run_with_other_threads_keeps_its_model(season: Season, tmp_path: Path
             "imagery": {"folder": str(season.folder)},
             "legend": [{"code": c.code, "name": c.name} for c in LEGEND.classes],
             "labels": {"file": str(season.folder / "known" / "labels.tif")},
-            "split": {"block": 24, "validation": 0.25},
+            "split": {"tile": 24, "validation": 0.25},
             "model": {"depth": 3, "decoder_channels": [8, 8, 8]},
             "train": chosen,
         }
@@ -360,15 +360,15 @@ def test_a_map_is_scored_on_what_training_never_saw(season: Season, tmp_path: Pa
 
 def test_without_a_truth_the_held_back_labels_score(season: Season, tmp_path: Path) -> None:
     source = season.source()
-    held_back = source.targets(GRID.window)[1] == Part.HELD_BACK
+    held_back = source.targets(GRID.window)[1] == Part.TEST
     wrong = np.where(held_back, season.truth, (season.truth + 1) % 3)
     scores = evaluate(
         _map(tmp_path / "a.tif", wrong), LEGEND, HeldBack(source.labels, source.split)
     )
     assert (scores.overall_accuracy, scores.pixels) == (1, int(held_back.sum()))
-    assert scores.source == "held_back"
-    nothing = HeldBack(source.labels, season.source(SplitConfig(block=24)).split)
-    with pytest.raises(EmptySelectionError, match=r"split\.held_back"):
+    assert scores.source == "test_split"
+    nothing = HeldBack(source.labels, season.source(SplitConfig(tile=24)).split)
+    with pytest.raises(EmptySelectionError, match=r"split\.test"):
         evaluate(tmp_path / "a.tif", LEGEND, nothing)
 
 
@@ -411,7 +411,7 @@ def test_the_forest_learns_from_the_training_part(season: Season) -> None:
     found = random_forest(source, LEGEND, same, reference, Silent())
     _, parts = source.targets(GRID.window)
     assert found.train_pixels == int((parts[:, 5:] == Part.TRAIN).sum())
-    assert found.scores.pixels == int((parts[:, 5:] == Part.HELD_BACK).sum())
+    assert found.scores.pixels == int((parts[:, 5:] == Part.TEST).sum())
     assert found.scores.overall_accuracy > 0.6
     again = random_forest(source, LEGEND, same, reference, Silent())
     assert again.scores.to_dict() == found.scores.to_dict()

@@ -17,7 +17,7 @@ from geoseg.service.orders import Order
 from tests.support.service_season import APRIL, MAY, Runs, image, load, look, service_file
 
 AREA = "north"
-MISTAKE = Failure("2025-04-10.tif: no such file", passing=False, exit_code=2)
+MISTAKE = Failure("2025-04-10.tif: no such file", retryable=False, exit_code=2)
 """What a step says that meets a missing file by itself."""
 
 
@@ -84,7 +84,7 @@ def test_one_that_comes_back_as_another_makes_another_order(service: Path, tmp_p
 
 def test_the_model_is_away(service: Path, tmp_path: Path) -> None:
     shutil.move(tmp_path / "model", tmp_path / "aside")
-    mistake = Failure("model/model.json: no such model", passing=False, exit_code=2)
+    mistake = Failure("model/model.json: no such model", retryable=False, exit_code=2)
     assert tell(first_run(service), mistake) == "waiting"
     assert str(tmp_path / "model") in orders(service)[0].reason
     shutil.move(tmp_path / "aside", tmp_path / "model")
@@ -109,7 +109,7 @@ def test_the_work_folder_is_away(service: Path, tmp_path: Path) -> None:
     folder = order.config.parent
     fetch(first_run(service), Silent())
     shutil.move(folder, tmp_path / "aside")
-    mistake = Failure(f"{order.config}: no such config file", passing=False, exit_code=2)
+    mistake = Failure(f"{order.config}: no such config file", retryable=False, exit_code=2)
     assert tell(first_run(service), mistake) == "waiting"
     assert str(folder) in orders(service)[0].reason
     shutil.move(tmp_path / "aside", folder)

@@ -35,7 +35,7 @@ def try_again(served: Served, number: int) -> Order:
     with Ledger.open(served.config) as ledger:
         order = ledger.order(number)
         if order.state == "waiting":
-            ledger.again(order)
+            ledger.retry(order)
         ledger.begin(number, "run")
     try:
         served.judge_and_publish(number)

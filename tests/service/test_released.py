@@ -40,7 +40,7 @@ def test_a_released_map_says_so(tmp_path: Path, made: Run) -> None:
     )
     with Ledger.open(served.config) as ledger:
         released = ledger.release(number)
-        again = ledger.again(released)
+        again = ledger.retry(released)
         assert again is not None
         assert released.released is not None
         ledger.begin(number, "run-2")
@@ -74,7 +74,7 @@ def test_the_next_version_keeps_that_of_the_released_one(tmp_path: Path, made: R
     with Ledger.open(served.config) as ledger:
         ledger.begin(number, "run")
         ledger.finish(number, "quarantined", "mapped")
-        ledger.again(ledger.release(number))
+        ledger.retry(ledger.release(number))
         ledger.begin(number, "run-2")
     finish(served, number, "run-2")
     file.write_text(file.read_text().replace("0.999", "0.1"))

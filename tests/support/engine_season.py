@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from geoseg.config import ClassEntry, ImageryConfig, PredictConfig
 from geoseg.config.products import Layer
 from geoseg.engine.block import part_path
-from geoseg.engine.executors.executor import here
+from geoseg.engine.executors.threads import ThreadExecutor
 from geoseg.engine.job import Job
 from geoseg.engine.planning import Planned, Request, plan_job
 from geoseg.engine.predict import Outcome, predict
@@ -77,14 +77,14 @@ def plan(
     settings = {"core": 32, "margin": 32, "block": 64, "precision": "fp32", **wanted}
     bundles = bundle if isinstance(bundle, tuple) else (bundle,)
     request = Request(imagery, bundles, PredictConfig.model_validate(settings), layers)
-    with here(1) as crew:
-        return plan_job(request, select(imagery), work, crew)
+    with ThreadExecutor.open(1) as executor:
+        return plan_job(request, select(imagery), work, executor)
 
 
-def predict_here(job: Job, lanes: int = 1, tries: int = 3) -> Outcome:
+def predict_here(job: Job, concurrency: int = 1, tries: int = 3) -> Outcome:
     """Predict on threads of this process."""
-    with here(lanes) as crew:
-        return predict(job, crew, tries, Silent())
+    with ThreadExecutor.open(concurrency) as executor:
+        return predict(job, executor, tries, Silent())
 
 
 def whole_map(job: Job) -> np.ndarray:

@@ -46,7 +46,7 @@ class ClusterConfig(Section):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Worker processes to start; 0: no Dask at all. ``auto``: one per GPU, one where there is none;
     with ``class`` as many as the class starts by itself."""
-    lanes: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Networks that run at once in a worker process, one core each; ``auto``: one per core."""
     class_path: str | None = Field(default=None, alias="class")
     """A cluster class, such as ``dask_jobqueue.SLURMCluster``."""

@@ -9,10 +9,10 @@ from pydantic import field_validator
 
 from geoseg.config.base import Section
 
-Layer = Literal["margin", "entropy", "probabilities"]
+Layer = Literal["confidence_margin", "entropy", "probabilities"]
 """An optional raster of the map."""
 
-LAYERS: tuple[Layer, ...] = ("margin", "entropy", "probabilities")
+LAYERS: tuple[Layer, ...] = ("confidence_margin", "entropy", "probabilities")
 """All of them, in the order in which a block's file holds them, behind class and confidence."""
 
 
@@ -34,8 +34,9 @@ class ProductsConfig(Section):
     """What is written. Nothing here moves a pixel of the map."""
 
     layers: tuple[Layer, ...] = ()
-    """Optional rasters: ``margin`` (difference of the two best probabilities, percent), ``entropy``
-    (of the probabilities, percent of the largest possible), ``probabilities`` (a band per class)."""
+    """Optional rasters: ``confidence_margin`` (difference of the two best probabilities, percent),
+    ``entropy`` (of the probabilities, percent of the largest possible), ``probabilities`` (a band per
+    class)."""
     compression: Literal["deflate", "zstd"] = "deflate"
     """Of the rasters: DEFLATE is read everywhere, ZSTD (GDAL with libzstd) decodes faster."""
 

@@ -13,15 +13,15 @@ from geoseg.config.base import FilePath, Section, Share
 class SplitConfig(Section):
     """Which labels train, which choose the best epoch, which are held back for the score."""
 
-    by: Literal["block", "field"] = "block"
-    """``block``: squares of the grid; ``field``: whole fields (polygons, or ``labels.fields``)."""
-    block: Annotated[int, Field(ge=8)] = 256
+    by: Literal["tile", "field"] = "tile"
+    """``tile``: squares of the grid; ``field``: whole fields (polygons, or ``labels.fields``)."""
+    tile: Annotated[int, Field(ge=8)] = 256
     """Side of the squares in pixels."""
     buffer: Annotated[int, Field(ge=0)] = 3
-    """Labels nearer than this many pixels to a square of another part are not used (``block``)."""
+    """Labels nearer than this many pixels to a square of another part are not used (``tile``)."""
     validation: Share = 0.2
-    held_back: Share = 0.0
-    """Share never seen in training, scored as ``unseen`` where no truth is given."""
+    test: Share = 0.0
+    """Share never seen in training, scored as ``test_scores`` where no truth is given."""
     seed: int = 0
 
 

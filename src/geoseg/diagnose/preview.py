@@ -166,8 +166,8 @@ def _run_notes(scenes: tuple[Scene, ...], legend: Legend, counts: Survey) -> Ite
     bare = [e.name for e, pixels in zip(legend, counts.labelled, strict=False) if not pixels]
     if bare:
         yield f"no label of {', '.join(bare)}: the model cannot learn it, take it out of 'legend'"
-    if counts.unseen:
-        yield f"{counts.unseen} labelled pixels have no data on any date and are not used"
+    if counts.without_data:
+        yield f"{counts.without_data} labelled pixels have no data on any date and are not used"
     for name, why in flagged(list(scenes[0].bands), list(counts.codes)).items():
         yield flag_note(name, why)
     if not any(scene.mask for scene in scenes):

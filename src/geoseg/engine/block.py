@@ -6,17 +6,17 @@ after the bytes are safe, so a block with a receipt is done and one without is n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.engine.clock import PREDICT, READ, WAIT, WRITE, Clock
 from geoseg.engine.inputs import to_device
 from geoseg.engine.job import Job
 from geoseg.engine.stitch import decide, stitch
@@ -58,16 +58,16 @@ def read_receipt(job: Job, block: Block) -> Receipt | None:
 
 
 def predict_block(
-    job_file: str, row: int, col: int, lanes: int = 1, clock: Clock | None = None
+    job_file: str, row: int, col: int, concurrency: int = 1, clock: Clock | None = None
 ) -> Receipt:
     """Predict the block in row ``row`` and column ``col`` of the job's plan.
 
-    For any number of threads of one process: ``lanes`` of them compute, the others read or write.
+    For any number of threads of one process: ``concurrency`` of them compute, the others read or write.
     ``clock`` is for whoever wants to know what it cost. Raises ``RasterError`` for a damaged input,
     ``OutputError`` where the result has no room.
     """
     clock = clock or Clock()
-    place = worker_context_of(Path(job_file), lanes)
+    place = worker_context_of(Path(job_file), concurrency)
     job, block = place.job, place.job.plan.block_at(row, col)
     done = read_receipt(job, block)
     if done:
@@ -102,8 +102,8 @@ def probabilities(
 ) -> Iterator[Tensor]:
     """Class probabilities ``float32[K, h, w]`` of the block's core, of ``patches`` alone.
 
-    ``cube`` is what the block reads. The body has a lane of the worker context, as the networks had; the
-    ``clock`` hears how long that took to come.
+    ``cube`` is what the block reads. The body has one of the networks at once that the
+    worker context allows; ``clock`` hears how long it waited for that.
     """
     ensemble = place.ensemble
     raw = to_device(cube, ensemble.device)
@@ -113,7 +113,7 @@ def probabilities(
             raise CancelledError
         return ensemble.probabilities([raw[extent.within(block.extent)] for extent in extents])
 
-    with place.lane:
+    with place.network:
         if clock:
             clock.lap(WAIT)
         yield stitch(block.core, place.job.plan.lattice, patches, forward, place.job.batch)
@@ -138,3 +138,37 @@ def _write_block(job: Job, block: Block, result: NDArray[np.uint8], grid: Grid) 
     receipt = Receipt(block.id, job.fingerprint, mapped, files.sha256(path))
     files.write_json(path.with_suffix(".json"), asdict(receipt))
     return receipt
+
+
+READ, WAIT, PREDICT, WRITE = "read", "wait", "predict", "write"
+STAGES = (READ, WAIT, PREDICT, WRITE)
+"""Of a block. ``wait``: it is read, and other blocks have the networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The clock of a finished block, as it travels to whoever counts."""
+
+    seconds: dict[str, float]
+    bytes_read: int
+
+
+@dataclass(slots=True)
+class Clock:
+    """Runs from its making; each ``lap`` gives what has passed since the last one to a stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    bytes_read: int = 0
+    """Decoded pixels of all dates, margins included; what the files hold may be compressed."""
+    _at: float = field(default_factory=time.perf_counter)
+
+    def lap(self, stage: str) -> None:
+        """The stage is over."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._at
+        self._at = now
+
+    def spent(self) -> Spent:
+        """What it shows, to the tenth of a millisecond."""
+        seconds = {stage: round(value, 4) for stage, value in self.seconds.items()}
+        return Spent(seconds, self.bytes_read)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from geoseg.config import ImageryConfig, PredictConfig, RunConfig
 from geoseg.config.products import Layer
-from geoseg.engine import sizing
-from geoseg.engine.choice import PrecisionDecision, PrecisionRequest, choose
-from geoseg.engine.ensemble import load_cards
-from geoseg.engine.executors.executor import Executor
+from geoseg.engine import accelerator, sizing
+from geoseg.engine.ensemble import Ensemble, EnsembleSpec, load_cards
+from geoseg.engine.executors.executor import Executor, concurrency_of
+from geoseg.engine.inputs import to_device
 from geoseg.engine.job import Job, Pixels, files_of, save_job
 from geoseg.engine.sizing import Imagery, MemoryModel, MemoryPlan
-from geoseg.engine.worker_context import lanes_on
+from geoseg.engine.worker_context import concurrency_on
 from geoseg.errors import GeosegError
-from geoseg.imagery.scenes import Scene
+from geoseg.grid import Grid, Window
+from geoseg.imagery.cube import Cube, read_cube
+from geoseg.imagery.scenes import Scene, select
 from geoseg.io.access import confine, versions
 from geoseg.model.bundle import ModelCard, identify
 from geoseg.model.context import DEFAULT_MARGIN, PRECISIONS, Precision
 from geoseg.model.footprint import Footprint
+from geoseg.model.precision import native
 from geoseg.tiling import Lattice, Plan
 
 
@@ -43,10 +50,12 @@ class Planned:
     size: MemoryPlan
 
 
-def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Executor) -> Planned:
+def plan_job(
+    request: Request, scenes: tuple[Scene, ...], work: Path, executor: Executor
+) -> Planned:
     """Decide what the config leaves open, and write the job down under ``work``.
 
-    Number format and device are those of a worker of ``crew``. Raises ``ModelError`` where a model
+    Number format and device are those of a worker of ``executor``. Raises ``ModelError`` where a model
     does not fit the imagery, ``ConfigError`` where the lattice is impossible, ``MemoryLimitError``
     where a block does not fit a worker.
     """
@@ -54,11 +63,14 @@ def plan_job(request: Request, scenes: tuple[Scene, ...], work: Path, crew: Exec
     cards[0].require(scenes[0].bands, len(scenes), str(scenes[0].files[0]))
     lattice = make_lattice(request.predict, cards, scenes[0].grid.height, scenes[0].grid.width)
     bundles = tuple((folder.resolve(), identify(folder)) for folder in request.bundles)
-    choice = _choose(request, bundles, crew)
-    at_once = crew.per_process, lanes_on(choice.device, crew.lanes)
+    choice = _choose(request, bundles, executor)
+    at_once = (
+        executor.per_process,
+        concurrency_on(choice.device, concurrency_of(executor.per_process)),
+    )
     load = _load(cards, scenes, lattice, choice.precision, at_once)
     wanted = request.predict
-    memory = crew.memory if wanted.memory == "auto" else int(wanted.memory)
+    memory = executor.memory if wanted.memory == "auto" else int(wanted.memory)
     size = sizing.fit(load, wanted.block, memory)
     job = save_job(
         work,
@@ -126,13 +138,13 @@ def _pixels(lattice: Lattice, choice: PrecisionDecision, flips: bool) -> Pixels:
 
 
 def _choose(
-    request: Request, bundles: tuple[tuple[Path, str], ...], crew: Executor
+    request: Request, bundles: tuple[tuple[Path, str], ...], executor: Executor
 ) -> PrecisionDecision:
     wanted = request.predict
     wish = PrecisionRequest(
         request.imagery, bundles, wanted.precision, wanted.agreement, wanted.flips
     )
-    answer = crew.anyone.submit(choose, wish).result()
+    answer = executor.submit(choose, wish).result()
     if isinstance(answer, GeosegError):
         raise answer
     return answer
@@ -156,7 +168,7 @@ def _load(
 ) -> MemoryModel:
     """``at_once``: blocks under way, and networks that compute, in one process."""
     prints = [_footprint(card, precision) for card in cards]
-    threads, lanes = at_once
+    threads, concurrency = at_once
     return MemoryModel(
         imagery=Imagery.of(scenes),
         lattice=lattice,
@@ -164,7 +176,7 @@ def _load(
         footprint=max(prints, key=lambda each: each.live_per_pixel),
         members=len(cards),
         threads=threads,
-        lanes=lanes,
+        concurrency=concurrency,
     )
 
 
@@ -184,3 +196,90 @@ def require_room(
     formats = PRECISIONS if wanted.precision == "auto" else (wanted.precision,)
     loads = [_load(cards, scenes, lattice, precision, at_once) for precision in formats]
     sizing.fit(min(loads, key=lambda load: load.patch_bytes), wanted.block, memory)
+
+
+SAMPLES, SIDE = 4, 256
+"""Patches compared, and their side in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRequest:
+    """What the config asks for."""
+
+    imagery: ImageryConfig
+    bundles: tuple[tuple[Path, str], ...]
+    precision: Precision | Literal["auto"]
+    agreement: float
+    flips: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionDecision:
+    """What the machine gives."""
+
+    precision: Precision
+    device: Literal["cpu", "cuda"]
+    agreement: float | None = None
+    """Share of pixels with the same class in bf16 as in fp32; None where they were not compared."""
+    device_memory: int | None = None
+    """Free bytes of the GPU; None on a CPU."""
+
+
+def choose(wish: PrecisionRequest) -> PrecisionDecision | GeosegError:
+    """Device and number format of this process; a user's mistake is an answer, as of a block.
+
+    ``auto`` takes bf16 where the device computes it natively and, on patches of the run's own
+    imagery, it gives at least ``wish.agreement`` of the pixels the class that fp32 gives them.
+    """
+    device, free = accelerator.device(), accelerator.device_memory()
+    if wish.precision != "auto":
+        return PrecisionDecision(wish.precision, device, device_memory=free)
+    if native(torch.device(device)) == "fp32":
+        return PrecisionDecision("fp32", device, device_memory=free)
+    try:
+        same = _agreement(wish, device)
+    except GeosegError as error:
+        return error
+    precision: Precision = "bf16" if same is None or same >= wish.agreement else "fp32"
+    return PrecisionDecision(precision, device, same, free)
+
+
+def _agreement(wish: PrecisionRequest, device: Literal["cpu", "cuda"]) -> float | None:
+    """Share of mapped pixels with one class in both formats; None where the patches have no data."""
+    torch.set_num_threads(1)
+    formats: tuple[Precision, Precision] = ("fp32", "bf16")
+    both = [
+        Ensemble.load(EnsembleSpec(wish.bundles, precision, device, wish.flips))
+        for precision in formats
+    ]
+    same = total = 0
+    for cube in _samples(wish.imagery):
+        raw = to_device(cube, both[0].device)
+        first, second = (e.probabilities([raw])[0].argmax(dim=0).cpu().numpy() for e in both)
+        same += int((first == second)[cube.mapped].sum())
+        total += int(cube.mapped.sum())
+    return same / total if total else None
+
+
+def _samples(imagery: ImageryConfig) -> Iterator[Cube]:
+    """Patches spread over the grid, those with some data."""
+    scenes = select(imagery)
+    found = 0
+    for window in _spread(scenes[0].grid):
+        cube = read_cube(scenes, window)
+        if cube.mapped.any():
+            found += 1
+            yield cube
+        if found == SAMPLES:
+            return
+
+
+def _spread(grid: Grid) -> Iterator[Window]:
+    """Windows on the diagonal and beside it, from the middle outwards."""
+    for part in (0.5, 0.25, 0.75, 0.1, 0.9):
+        for other in (part, 1 - part):
+            # On multiples of the side: a window then lies in one tile of most files.
+            row, col = (
+                int(p * n) // SIDE * SIDE for p, n in ((part, grid.height), (other, grid.width))
+            )
+            yield Window(row, col, SIDE, SIDE).clip(grid.window)

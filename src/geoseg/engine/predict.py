@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import NoReturn
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
 
-from geoseg.engine.attempt import Answer, Done, attempt_block, output_of
-from geoseg.engine.block import read_receipt
-from geoseg.engine.executors.executor import Executor
+import numpy as np
+
+from geoseg.engine.block import STAGES, Clock, Receipt, Spent, predict_block, read_receipt
+from geoseg.engine.executors.executor import Executor, concurrency_of
 from geoseg.engine.job import Job
-from geoseg.engine.routes import BlockQueues
-from geoseg.engine.tally import PredictionStats
 from geoseg.errors import (
     BlockError,
     ChangedInputError,
@@ -22,9 +24,9 @@ from geoseg.errors import (
     OutputError,
 )
 from geoseg.feedback import Progress, Step
-from geoseg.io import files
+from geoseg.io import files, logs
 from geoseg.io.logs import log
-from geoseg.tiling import Block
+from geoseg.tiling import Block, Plan, block_id
 
 IN_FLIGHT = 2
 """Blocks handed out per worker thread: enough to keep it busy, few enough for any scheduler."""
@@ -47,7 +49,7 @@ class Outcome:
     """Pixels that got a class."""
 
 
-def predict(job: Job, crew: Executor, tries: int, progress: Progress) -> Outcome:
+def predict(job: Job, executor: Executor, tries: int, progress: Progress) -> Outcome:
     """Predict every unfinished block.
 
     A block that fails, or whose worker dies, is tried ``tries`` times in all, the last time with no
@@ -60,9 +62,9 @@ def predict(job: Job, crew: Executor, tries: int, progress: Progress) -> Outcome
     resumed = len(receipts)
     with progress.start("predict", len(job.plan), "blocks") as step:
         step.advance(resumed, f"{resumed} were finished before")
-        routes = BlockQueues(job.plan, receipts, crew.processes)
+        routes = BlockQueues(job.plan, receipts, executor.processes)
         tally = PredictionStats(len(job.plan), resumed, progress)
-        failed = _Window(job, crew, tries, routes, receipts, step, tally).run()
+        failed = _Window(job, executor, tries, routes, receipts, step, tally).run()
     files.remove_torn(job.folder)  # of workers that were killed meanwhile
     if failed:
         error, cause = _explain(failed, job)
@@ -83,7 +85,7 @@ class _Window:
     """The blocks in flight: for each that comes back, the next of its route goes out."""
 
     job: Job
-    crew: Executor
+    executor: Executor
     tries: int
     routes: BlockQueues
     receipts: dict[str, int]
@@ -97,8 +99,8 @@ class _Window:
 
     def run(self) -> dict[str, BaseException]:
         """Empty the window; returns the blocks given up, with their last error."""
-        for number in range(self.crew.threads * IN_FLIGHT):
-            self._send_next(number % self.crew.processes)
+        for number in range(self.executor.threads * IN_FLIGHT):
+            self._send_next(number % self.executor.processes)
         while self.sent:
             self.tally.tell(in_flight=len(self.sent))
             for sent, future in self._returned():
@@ -117,19 +119,21 @@ class _Window:
 
     def _send(self, sent: _Sent) -> None:
         place = (str(self.job.file), sent.block.row, sent.block.col)
-        future = self.crew.submit(attempt_block, *place, self.crew.lanes, route=sent.route)
+        future = self.executor.submit_to(
+            sent.route, attempt_block, *place, concurrency_of(self.executor.per_process)
+        )
         self.sent[future] = sent
 
     def _returned(self) -> list[tuple[_Sent, Future[Answer]]]:
-        """What is not under way any more: done, or stranded, which counts as a failed try."""
+        """What is not under way any more: done, or unschedulable, which counts as a failed try."""
         while True:
             done, _ = wait(self.sent, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             if done:
                 return [(self.sent.pop(future), future) for future in done]
-            lost = self.crew.lost()
+            lost = self.executor.disconnected()
             if lost:
                 self._give_up(next(iter(self.sent.values())), lost)
-            if self.crew.stranded():
+            if self.executor.unschedulable():
                 waiting, self.sent = self.sent, {}
                 return [(sent, _abandoned(future)) for future, sent in waiting.items()]
 
@@ -142,7 +146,7 @@ class _Window:
     def _take(self, sent: _Sent, future: Future[Answer]) -> None:
         block = sent.block
         if future.cancelled():
-            lost = self.crew.lost() or "the connection to the Dask scheduler was lost"
+            lost = self.executor.disconnected() or "the connection to the Dask scheduler was lost"
             self._give_up(sent, lost)
         self.attempts[block.id] += 1
         answer = future.exception() or future.result()
@@ -199,3 +203,137 @@ def _explain(
         f"blocks of {job.folder} are finished and kept; mend the cause and run the same command."
     )
     return explained, error
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished block. What it cost is not in the receipt, which is the same at each try."""
+
+    receipt: Receipt
+    spent: Spent
+
+
+Answer = Done | GeosegError
+"""A finished block, or the user's mistake that stops it."""
+
+
+def attempt_block(job_file: str, row: int, col: int, concurrency: int) -> Answer:
+    """``predict_block`` for a executor: a user's mistake is an answer, not a failure.
+
+    Raised on a worker, it would be logged there with a traceback; and it would be tried again.
+    """
+    logs.configure()  # nobody else does in a process that Dask started
+    about = {"run": output_of(job_file), "stage": "predict", "block": block_id(row, col)}
+    logs.log.debug("block started", extra=about)
+    clock = Clock()
+    try:
+        receipt = predict_block(job_file, row, col, concurrency, clock)
+    except GeosegError as error:
+        logs.log.warning("block failed: %s", error, extra=about)
+        return error
+    except Exception as error:  # logged where it happened; it goes on to who decides
+        logs.log.warning("block failed: %s: %s", type(error).__name__, error, extra=about)
+        raise
+    spent = clock.spent()
+    cost = {"seconds": spent.seconds, "bytes": spent.bytes_read, "pixels": receipt.pixels}
+    logs.log.debug("block finished", extra={**about, **cost})
+    return Done(receipt, spent)
+
+
+def output_of(job_file: str) -> str:
+    """The folder of results that a job is for, by which every process names the run."""
+    return str(Path(job_file).parents[2])  # OUTPUT/work/blocks-FINGERPRINT/job.json
+
+
+class BlockQueues:
+    """The unfinished blocks of a plan, a few bytes each, on ``count`` routes of the same length."""
+
+    def __init__(self, plan: Plan, done: Iterable[str], count: int) -> None:
+        finished = frozenset(done)
+        places = [(block.row, block.col) for block in plan if block.id not in finished]
+        self._plan = plan
+        self._places = np.array(places, dtype=np.int32).reshape(-1, 2)
+        bounds: list[int] = np.linspace(0, len(places), count + 1).astype(int).tolist()
+        self._stretches = list(pairwise(bounds))
+
+    def take(self, route: int) -> Block | None:
+        """The next block of a route; None where no route has any left.
+
+        A route at its end goes on with the second half of what is left of the longest.
+        """
+        if self._left(route) == 0:
+            self._relieve(route)
+        start, stop = self._stretches[route]
+        if start == stop:
+            return None
+        self._stretches[route] = (start + 1, stop)
+        row, col = self._places[start].tolist()
+        return self._plan.block_at(row, col)
+
+    def _left(self, route: int) -> int:
+        start, stop = self._stretches[route]
+        return stop - start
+
+    def _relieve(self, route: int) -> None:
+        longest = max(range(len(self._stretches)), key=self._left)
+        start, stop = self._stretches[longest]
+        middle = (start + stop) // 2
+        self._stretches[longest] = (start, middle)
+        self._stretches[route] = (middle, stop)
+
+
+NAMED = 20
+"""Blocks in trouble that are named at most; all are counted."""
+
+
+@dataclass
+class PredictionStats:
+    """Counts of one prediction; ``tell`` hands them to the run's progress as ``blocks``."""
+
+    total: int
+    resumed: int
+    """Blocks that were finished before."""
+    progress: Progress
+    predicted: int = 0
+    """Blocks that this prediction finished."""
+    bytes_read: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    """Of all blocks together, by stage: workers work side by side."""
+    failed_tries: int = 0
+    given_up: int = 0
+    trouble: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The blocks that failed: message, and whether they are given up."""
+
+    def finished(self, spent: Spent) -> None:
+        """One more block is done."""
+        self.predicted += 1
+        self.bytes_read += spent.bytes_read
+        for stage, seconds in spent.seconds.items():
+            self.seconds[stage] += seconds
+
+    def failed(self, block: str, message: str, final: bool) -> None:
+        """A try at a block failed; ``final``: there will be no other."""
+        self.failed_tries += 1
+        self.given_up += final
+        if block in self.trouble or len(self.trouble) < NAMED:
+            self.trouble[block] = {"message": message, "given_up": final}
+
+    def tell(self, in_flight: int) -> None:
+        """Say how things stand; ``in_flight``: blocks that are with a worker."""
+        done = self.resumed + self.predicted
+        self.progress.note(
+            {
+                "blocks": {
+                    "total": self.total,
+                    "done": done,
+                    "resumed": self.resumed,
+                    "in_flight": in_flight,
+                    "queued": max(0, self.total - done - in_flight - self.given_up),
+                    "given_up": self.given_up,
+                    "failed_tries": self.failed_tries,
+                    "bytes_read": self.bytes_read,
+                    "seconds": {stage: round(total, 3) for stage, total in self.seconds.items()},
+                    "trouble": dict(self.trouble),
+                }
+            }
+        )

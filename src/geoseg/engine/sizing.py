@@ -64,7 +64,7 @@ class MemoryModel:
     members: int
     threads: int
     """Blocks under way at once in a process."""
-    lanes: int
+    concurrency: int
     """Networks that compute at once."""
 
     def bytes(self, block: int, cache: int) -> int:
@@ -74,7 +74,7 @@ class MemoryModel:
             + self.members * self.footprint.constant
             + cache
             + self.threads * self._read(block)
-            + self.lanes * (self.patch_bytes + self._decided(block))
+            + self.concurrency * (self.patch_bytes + self._decided(block))
         )
 
     def _read(self, block: int) -> int:
@@ -142,9 +142,9 @@ def fit(load: MemoryModel, block: int | Literal["auto"], limit: int | None) -> M
     least = sizes[-1]
     raise MemoryLimitError(
         f"predict.block: {least.block} px of {load.imagery.channels} channels and {load.classes} "
-        f"classes, {load.lanes} at once with patches of {core} px, need {_gigabytes(least.needs)}; "
+        f"classes, {load.concurrency} at once with patches of {core} px, need {_gigabytes(least.needs)}; "
         f"a worker process may use {_gigabytes(limit or 0)}. Choose a smaller predict.core (and "
-        "block), fewer cluster.lanes, or raise predict.memory"
+        "block), fewer cluster.concurrency, or raise predict.memory"
     )
 
 
@@ -159,7 +159,7 @@ def batch(load: MemoryModel, free: int | None) -> int:
     """Patches that go through the network together: 1 on a CPU, on a GPU what its memory holds."""
     if free is None:
         return 1
-    fitting = int(free * 0.7) // (load.lanes * load.patch_bytes)
+    fitting = int(free * 0.7) // (load.concurrency * load.patch_bytes)
     return max(1, min(BATCH_MOST, fitting))
 
 

@@ -120,7 +120,7 @@ def _planes(name: str, share: Tensor, probabilities: Tensor) -> Iterator[Tensor]
     """The planes of a layer, ``float32[H, W]`` in 0 to 1, one at a time; of the codes, none."""
     if name == "confidence":
         yield share
-    elif name == "margin":
+    elif name == "confidence_margin":
         yield margin(probabilities)
     elif name == "entropy":
         yield entropy(probabilities)

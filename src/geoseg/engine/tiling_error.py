@@ -17,7 +17,7 @@ from geoseg.grid import Grid, Window
 from geoseg.imagery.cube import read_cube
 from geoseg.imagery.scenes import Scene
 from geoseg.model.bundle import identify
-from geoseg.model.context import SeamError
+from geoseg.model.context import TilingError
 from geoseg.tiling import Lattice, Patch
 
 SIDE, CORE = 768, 256
@@ -28,7 +28,9 @@ MOST = 4
 """Patches at once at most: each takes its memory."""
 
 
-def measure_tiling_error(bundle: Path, scenes: tuple[Scene, ...], margin: int) -> SeamError | None:
+def measure_tiling_error(
+    bundle: Path, scenes: tuple[Scene, ...], margin: int
+) -> TilingError | None:
     """Share of pixels in the middle of the grid whose class the lattice changes, in fp32 on the CPU.
 
     None where the piece has no data or is a single core.
@@ -52,13 +54,15 @@ def measure_tiling_error(bundle: Path, scenes: tuple[Scene, ...], margin: int) -
     patches = list(lattice.patches(whole))
     tiled = torch.empty(piece.shape, dtype=torch.int64)
     # One thread per network, as when mapping: several would spin wherever they wait for another.
-    with ThreadPoolExecutor(min(cores(), MOST), "seam", torch.set_num_threads, (1,)) as pool:
+    with ThreadPoolExecutor(
+        min(cores(), MOST), "tiling-error", torch.set_num_threads, (1,)
+    ) as pool:
         untiled = pool.submit(forward, [whole])
         for patch, found in zip(patches, pool.map(classes, patches), strict=True):
             tiled[patch.core.within(whole)] = found
     other = (tiled != untiled.result()[0].argmax(dim=0)) & mapped
     pixels = int(mapped.sum())
-    return SeamError(core=CORE, margin=margin, pixels=pixels, share=int(other.sum()) / pixels)
+    return TilingError(core=CORE, margin=margin, pixels=pixels, share=int(other.sum()) / pixels)
 
 
 def _middle(grid: Grid) -> Window:

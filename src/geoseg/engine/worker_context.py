@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,6 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 
 import torch
 
-from geoseg.engine.aside import run_in_thread
 from geoseg.engine.ensemble import Ensemble
 from geoseg.engine.job import Job, open_job, require_same_inputs
 from geoseg.grid import Window
@@ -27,7 +27,7 @@ from geoseg.io.raster import gdal
 from geoseg.io.raster.open_rasters import OpenRasters
 from geoseg.model.predictor import forget_predictors
 
-GPU_LANES = 2
+GPU_CONCURRENCY = 2
 """Blocks on a GPU at once: while one's result is fetched, the other computes."""
 
 KEPT = 4
@@ -38,9 +38,9 @@ IDLE_SECONDS = 120.0
 was cancelled says no goodbye."""
 
 
-def lanes_on(device: str, lanes: int) -> int:
-    """Networks that compute at once in a process with threads for ``lanes``."""
-    return min(lanes, GPU_LANES) if device == "cuda" else lanes
+def concurrency_on(device: str, concurrency: int) -> int:
+    """Networks that compute at once in a process with threads for ``concurrency``."""
+    return min(concurrency, GPU_CONCURRENCY) if device == "cuda" else concurrency
 
 
 @dataclass(eq=False)
@@ -51,16 +51,16 @@ class WorkerContext:
     scenes: tuple[Scene, ...]
     networks: Future[Ensemble]
     """Loaded while the first blocks are read: importing what builds a network takes a second."""
-    lanes: int
-    """Networks that compute at once; more threads than lanes read ahead meanwhile."""
+    concurrency: int
+    """Networks that compute at once; more threads than concurrency read ahead meanwhile."""
     rasters: OpenRasters = field(default_factory=OpenRasters)
     stopped: Event = field(default_factory=Event)
     """Set when the run is broken off: a block may take long, and the process waits for its threads."""
 
     @property
-    def lane(self) -> BoundedSemaphore:
+    def network(self) -> BoundedSemaphore:
         """To be held while a network computes, of whichever job."""
-        return _lane(lanes_on(self.job.pixels.device, self.lanes))
+        return _slot(concurrency_on(self.job.pixels.device, self.concurrency))
 
     @property
     def ensemble(self) -> Ensemble:
@@ -81,8 +81,8 @@ class WorkerContext:
 
 
 @cache
-def _lane(lanes: int) -> BoundedSemaphore:
-    return BoundedSemaphore(lanes)
+def _slot(concurrency: int) -> BoundedSemaphore:
+    return BoundedSemaphore(concurrency)
 
 
 _open: OrderedDict[Path, WorkerContext] = OrderedDict()
@@ -91,13 +91,13 @@ _used = 0.0
 _watched = False
 
 
-def worker_context_of(job_file: Path, lanes: int) -> WorkerContext:
+def worker_context_of(job_file: Path, concurrency: int) -> WorkerContext:
     """The worker context of a job in this process; that of the job unused for longest may be closed."""
     global _used  # noqa: PLW0603
     with _opening:
         _used = time.monotonic()
         if job_file not in _open:
-            _open[job_file] = _prepare(job_file, lanes)
+            _open[job_file] = _prepare(job_file, concurrency)
             _watch()
             if len(_open) > KEPT:
                 _open.popitem(last=False)[1].rasters.close()
@@ -105,14 +105,14 @@ def worker_context_of(job_file: Path, lanes: int) -> WorkerContext:
         return _open[job_file]
 
 
-def _prepare(job_file: Path, lanes: int) -> WorkerContext:
+def _prepare(job_file: Path, concurrency: int) -> WorkerContext:
     # One thread per network, whoever set more before: kernels may sum in another order with
     # more, and networks side by side would fight for the cores.
     torch.set_num_threads(1)
     job, scenes = open_job(job_file)
     confine.keep_to(job.roots)
     gdal.use_cache(max([job.cache, *(place.job.cache for place in _open.values())]))
-    return WorkerContext(job, scenes, run_in_thread(Ensemble.load, job.ensemble), lanes)
+    return WorkerContext(job, scenes, run_in_thread(Ensemble.load, job.ensemble), concurrency)
 
 
 def _watch() -> None:
@@ -148,3 +148,11 @@ def close() -> None:
     """Close the files of all jobs; a block under way opens them again."""
     while _open:
         _open.popitem()[1].rasters.close()
+
+
+def run_in_thread[**P, T](function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    """Call ``function`` on a thread of its own; what it raises is raised by ``result``."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="run_in_thread")
+    future = executor.submit(function, *args, **kwargs)
+    executor.shutdown(wait=False)  # the thread ends with the call
+    return future

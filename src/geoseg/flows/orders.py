@@ -105,7 +105,7 @@ def _failure(state: State[Any]) -> Any:
     message = state.message or "it failed"
     if not isinstance(cause, GeosegError):
         return order_run.Failure(message, of_place=of_place(cause))
-    return order_run.Failure(message, cause.passing, cause.exit_code, of_place(cause))
+    return order_run.Failure(message, cause.retryable, cause.exit_code, of_place(cause))
 
 
 def _named(state: State[Any], held: bool) -> State[Any]:

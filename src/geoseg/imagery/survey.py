@@ -31,7 +31,7 @@ class Survey:
     """Labelled pixels of each class, by model index; empty without labels."""
     fields: tuple[int, ...] = ()
     """Fields of each class; zeros where the labels name none."""
-    unseen: int = 0
+    without_data: int = 0
     """Labelled pixels without data on any date: they can teach nothing."""
     codes: tuple[Codes, ...] = ()
     """The different values of each band over all dates, where they are few."""
@@ -51,7 +51,7 @@ class _ClassCounts:
         self.parts = np.zeros(256 if parts else 0, dtype=np.int64)
         self.pixels = np.zeros(classes if labels else 0, dtype=np.int64)
         self.fields: list[set[int]] = [set() for _ in self.pixels]
-        self.unseen = 0
+        self.without_data = 0
 
     def add(self, window: Window, mapped: NDArray[np.bool_]) -> None:
         """Count one strip."""
@@ -59,7 +59,7 @@ class _ClassCounts:
             return
         indices, ids = self._labels.read(window)
         self.pixels += np.bincount(indices[indices >= 0], minlength=len(self.pixels))
-        self.unseen += int(((indices >= 0) & ~mapped).sum())
+        self.without_data += int(((indices >= 0) & ~mapped).sum())
         for index, known in enumerate(self.fields):
             known.update(np.unique(ids[(indices == index) & (ids > 0)]).tolist())
         if self._parts:
@@ -105,7 +105,7 @@ def survey(
         mapped=mapped_pixels,
         labelled=tuple(counts.pixels.tolist()),
         fields=tuple(map(len, counts.fields)),
-        unseen=counts.unseen,
+        without_data=counts.without_data,
         codes=codes,
         parts=tuple(counts.parts.tolist()),
     )

@@ -19,6 +19,13 @@ from geoseg.io.access import confine
 
 _KIND = re.compile(r"literal\[.*|constrained-\w+|function-.*|int|float|str|bool")
 
+RENAMED = {
+    "cluster.lanes": "concurrency",
+    "split.held_back": "test",
+    "split.block": "tile",
+}
+"""Keys that were called something else in versions before the first release."""
+
 
 KINDS: Mapping[type[Section], str] = {
     RunConfig: "a run config", ServiceConfig: "a service file", GatesConfig: "a file of gates",
@@ -150,6 +157,8 @@ def _line(problem: Mapping[str, Any], kind: type[Section]) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "the file"
     if problem["type"] == "extra_forbidden":
         known = sorted(_keys_at(problem["loc"][:-1], kind))
+        if renamed := RENAMED.get(where):
+            return f"{where}: unknown key; it is called {renamed!r} now"
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"

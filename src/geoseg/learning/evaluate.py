@@ -23,7 +23,7 @@ class Reference(Protocol):
 
     @property
     def source(self) -> str:
-        """What it is, for the report: ``truth`` or ``held_back``."""
+        """What it is, for the report: ``truth`` or `test_split`."""
 
     def read(self, window: Window) -> NDArray[np.int16]:
         """Model indices of a window; ``UNKNOWN`` where a pixel is not to be scored."""
@@ -62,12 +62,12 @@ class HeldBack:
 
     labels: Labels
     split: Split
-    source: str = "held_back"
+    source: str = "test_split"
 
     def read(self, window: Window) -> NDArray[np.int16]:
         """See ``Reference.read``."""
         known, fields = self.labels.read(window)
-        known[self.split.parts(window, fields) != Part.HELD_BACK] = UNKNOWN
+        known[self.split.parts(window, fields) != Part.TEST] = UNKNOWN
         return known
 
 
@@ -89,6 +89,6 @@ def evaluate(class_path: Path, legend: Legend, reference: Reference) -> Scores:
     if not confusion.any():
         raise EmptySelectionError(
             f"{class_path}: no pixel to score against {reference.source}: none is both known and "
-            "mapped. Check 'truth', or set split.held_back above 0."
+            "mapped. Check 'truth', or set split.test above 0."
         )
     return Scores(legend, confusion, reference.source, unmapped)

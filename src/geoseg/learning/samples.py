@@ -195,9 +195,9 @@ def _survey(
 
 
 _REMEDIES = {
-    Part.TRAIN: "lower split.validation, split.held_back or split.buffer",
+    Part.TRAIN: "lower split.validation, split.test or split.buffer",
     Part.VALIDATION: "raise split.validation or lower split.buffer",
-    Part.HELD_BACK: "raise split.held_back (0: the map gets no score) or lower split.buffer",
+    Part.TEST: "raise split.test (0: the map gets no score) or lower split.buffer",
 }
 
 
@@ -206,7 +206,7 @@ def require_part(part: Part, pixels: NDArray[np.int64]) -> None:
     if not pixels[part].any():
         raise LabelError(
             f"no labelled pixel is left for {part.name.lower()}: {_REMEDIES[part]}, take a smaller "
-            "split.block, or add labels"
+            "split.tile, or add labels"
         )
 
 

@@ -30,7 +30,7 @@ class Part(IntEnum):
     UNUSED = 0
     TRAIN = 1
     VALIDATION = 2
-    HELD_BACK = 3
+    TEST = 3
 
 
 class LabelSource(Protocol):
@@ -104,25 +104,25 @@ def plan_split(labels: LabelSource, grid: Grid, classes: int, config: SplitConfi
     buffer that leave nothing to train on, ``LabelError`` where there is nothing to deal out.
     """
     _check(config)
-    across = -(-grid.width // config.block)
+    across = -(-grid.width // config.tile)
     units, counts = _census(labels, grid, classes, across, config)
     drawn = draw_parts(counts, config)
     if config.by == "field":
         return FieldSplit(units, drawn)
-    table = np.zeros((-(-grid.height // config.block) + 2, across + 2), dtype=np.uint8)
+    table = np.zeros((-(-grid.height // config.tile) + 2, across + 2), dtype=np.uint8)
     table[units // across + 1, units % across + 1] = drawn
-    return SquareSplit(config.block, config.buffer, table)
+    return SquareSplit(config.tile, config.buffer, table)
 
 
 def _check(config: SplitConfig) -> None:
-    if config.validation + config.held_back >= 1:
+    if config.validation + config.test >= 1:
         raise ConfigError(
-            f"split: validation {config.validation} and held_back {config.held_back} add up to 1 or "
+            f"split: validation {config.validation} and test {config.test} add up to 1 or "
             "more and leave nothing to train on; lower one of them"
         )
-    if config.by == "block" and config.buffer > config.block:
+    if config.by == "tile" and config.buffer > config.tile:
         raise ConfigError(
-            f"split.buffer: {config.buffer} is wider than split.block ({config.block}) and leaves "
+            f"split.buffer: {config.buffer} is wider than split.tile ({config.tile}) and leaves "
             "no label between two parts; lower it, or take larger blocks"
         )
 
@@ -138,9 +138,7 @@ def _census(
         if config.by == "field":
             unit = fields[rows, cols].astype(np.int64)
         else:
-            unit = (rows + window.row) // config.block * across + (
-                cols + window.col
-            ) // config.block
+            unit = (rows + window.row) // config.tile * across + (cols + window.col) // config.tile
         keys, pixels = np.unique(unit * classes + known[rows, cols], return_counts=True)
         tally.update(dict(zip(keys.tolist(), pixels.tolist(), strict=True)))
     if config.by == "field":
@@ -173,9 +171,7 @@ def draw_parts(counts: NDArray[np.int64], config: SplitConfig) -> NDArray[np.uin
     weights: classes from rare to common, each unit to the part that lacks most of its rarest class,
     measured against the part's share. Units of one class come in an order drawn by the seed.
     """
-    shares = np.array(
-        [1 - config.validation - config.held_back, config.validation, config.held_back]
-    )
+    shares = np.array([1 - config.validation - config.test, config.validation, config.test])
     totals = counts.sum(axis=0)
     rarest = np.where(counts > 0, totals, np.iinfo(np.int64).max).argmin(axis=1)
     order = np.random.default_rng(config.seed).permutation(len(counts))

@@ -103,7 +103,7 @@ def draw_samples(request: TrainingRequest) -> Drawn:
     split = plan_split(request.labels, grid, classes, request.split)
     drawn = draw(Source(request.scenes, request.labels, split, classes), request.train)
     if request.scored:
-        require_part(Part.HELD_BACK, drawn.pixels)
+        require_part(Part.TEST, drawn.pixels)
     return drawn
 
 

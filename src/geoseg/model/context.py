@@ -21,7 +21,7 @@ DEFAULT_MARGIN = 128
 """Margin in pixels for a bundle whose card does not say."""
 
 
-class SeamError(BaseModel):
+class TilingError(BaseModel):
     """How far a map made of patches is from one made whole, on the imagery of the training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +47,7 @@ class Context(BaseModel):
     """The least margin at which the map is the same as one made whole; None where none is."""
     footprint: dict[Precision, Footprint] = {}
     """Memory of a forward pass in each number format."""
-    seam: SeamError | None = None
+    tiling_error: TilingError | None = None
     """What ``margin`` costs, measured; None where it was not."""
 
     @classmethod

@@ -22,7 +22,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     """The format, around a forward pass."""
     if precision == "fp32":
         return nullcontext()
-    # A pass uses each weight once. Converted weights are kept for the whole process: lanes that
+    # A pass uses each weight once. Converted weights are kept for the whole process: concurrency that
     # train would hold parts of one another's gradients.
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 

@@ -43,7 +43,7 @@ def receptive_field_radius(network: nn.Module, channels: int, stride: int) -> in
     begin with.
     """
     trial = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.channels_last)
-    axes = [_axis_reach(_Strips(trial.eval(), channels, stride, axis)) for axis in (2, 3)]
+    axes = [_axis_radius(_Strips(trial.eval(), channels, stride, axis)) for axis in (2, 3)]
     bounded = [distance for distance in axes if distance is not None]
     return max(bounded) if len(bounded) == len(axes) else None
 
@@ -103,7 +103,7 @@ class _Strips:
         return (int(hit[0]), int(hit[-1])) if len(hit) else None
 
 
-def _axis_reach(strips: _Strips) -> int | None:
+def _axis_radius(strips: _Strips) -> int | None:
     """The radius along one axis.
 
     The first strip is as long as can be, because a narrow one does not show what it cannot hold: the

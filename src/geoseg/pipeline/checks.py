@@ -11,8 +11,8 @@ from geoseg.engine import planning
 from geoseg.engine.accelerator import memory_limit
 from geoseg.engine.ensemble import load_cards
 from geoseg.engine.executors.cluster import ClusterSettings, check
-from geoseg.engine.executors.executor import lanes_of
-from geoseg.engine.worker_context import lanes_on
+from geoseg.engine.executors.executor import concurrency_of
+from geoseg.engine.worker_context import concurrency_on
 from geoseg.io.raster import rasters
 from geoseg.pipeline.run import Run
 from geoseg.tiling import Plan
@@ -73,8 +73,8 @@ def require_room(run: Run, scheduler: str = "") -> None:
     if cards and limit:
         # Of a cluster's workers nothing is known yet: one block, one network.
         threads = settings.threads if here else 1
-        lanes = lanes_on("cuda" if settings.gpus else "cpu", lanes_of(threads))
-        planning.require_room(wanted, cards, run.scenes, (threads, lanes), limit)
+        concurrency = concurrency_on("cuda" if settings.gpus else "cpu", concurrency_of(threads))
+        planning.require_room(wanted, cards, run.scenes, (threads, concurrency), limit)
 
 
 def require_labels(run: Run, labels: Labels) -> Split:

@@ -17,7 +17,7 @@ from geoseg.product.stac import Description, Network, Product, write_item
 TITLES = {
     "class": "Crop classes",
     "confidence": "Confidence of the class (percent)",
-    "margin": "Best probability minus the second best (percent)",
+    "confidence_margin": "Best probability minus the second best (percent)",
     "entropy": "Entropy of the probabilities (percent of the largest)",
     "probabilities": "Probability of each class (percent)",
 }

@@ -16,7 +16,7 @@ from geoseg.pipeline.run import Record, Run
 def evaluate_map(run: Run) -> Record:
     """Score the map, and the baseline, on pixels whose labels training never saw.
 
-    The record has ``unseen`` and ``random_forest``, each only where the config gives what it needs.
+    The record has ``test_scores`` and ``random_forest``, each only where the config gives what it needs.
     """
     if not run.folder.class_map.is_file():
         raise ProductError(f"{run.folder.class_map} is not there yet; predict it first")
@@ -25,7 +25,7 @@ def evaluate_map(run: Run) -> Record:
         split = split_of(run, labels) if labels else None
         reference = _reference(run, labels, split)
         if reference:
-            record["unseen"] = evaluate(run.folder.class_map, run.legend, reference).to_dict()
+            record["test_scores"] = evaluate(run.folder.class_map, run.legend, reference).to_dict()
             if run.config.random_forest and labels and split:
                 record["random_forest"] = _random_forest(run, labels, split, reference)
     return record
@@ -35,7 +35,7 @@ def _reference(run: Run, labels: Labels | None, split: Split | None) -> Referenc
     """The truth where it is given, else the labels held back, else nothing."""
     if run.config.truth:
         return Truth(run.config.truth, run.legend, labels)
-    if labels and split and run.config.split.held_back:
+    if labels and split and run.config.split.test:
         return HeldBack(labels, split)
     return None
 

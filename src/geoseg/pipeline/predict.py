@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from geoseg.engine.accelerator import memory_limit
-from geoseg.engine.executors import executor as crews
 from geoseg.engine.executors.cluster import ClusterSettings, connect
+from geoseg.engine.executors.dask import DaskExecutor
 from geoseg.engine.executors.executor import Executor
+from geoseg.engine.executors.threads import ThreadExecutor
 from geoseg.engine.planning import Planned, Request, plan_job
 from geoseg.engine.predict import Outcome, predict
 from geoseg.errors import EmptySelectionError
@@ -22,12 +23,12 @@ def predict_blocks(run: Run, workers: int | None = None, scheduler: str = "") ->
     """
     settings = ClusterSettings.of(run.config.cluster, workers, scheduler)
     with run.step("predict") as record:
-        with _crew(settings) as crew:
-            planned = plan_job(_request(run), run.scenes, run.folder.work, crew)
-            _announce(run, planned, crew)
-            if crew.dashboard:
-                run.progress.note({"dashboard": crew.dashboard})
-            outcome = predict(planned.job, crew, run.config.predict.tries, run.progress)
+        with _executor(settings) as executor:
+            planned = plan_job(_request(run), run.scenes, run.folder.work, executor)
+            _announce(run, planned, executor)
+            if executor.dashboard:
+                run.progress.note({"dashboard": executor.dashboard})
+            outcome = predict(planned.job, executor, run.config.predict.tries, run.progress)
         if not outcome.pixels:
             raise EmptySelectionError(
                 f"{run.scenes[0].files[0]} and the other dates: no pixel has data on any date, so "
@@ -38,18 +39,18 @@ def predict_blocks(run: Run, workers: int | None = None, scheduler: str = "") ->
 
 
 @contextmanager
-def _crew(settings: ClusterSettings) -> Iterator[Executor]:
+def _executor(settings: ClusterSettings) -> Iterator[Executor]:
     """Threads of this process, or the workers that the settings name."""
     if not settings.dask:
-        with crews.here(settings.lanes) as crew:
-            yield crew
+        with ThreadExecutor.open(settings.concurrency) as executor:
+            yield executor
         return
     local = not settings.address and not settings.class_path
     limit = memory_limit() if local else None
     share = limit // max(1, settings.workers or 1) if limit else None
     absent = settings.absent_seconds
-    with connect(settings) as client, crews.on(client, settings.resources, share, absent) as crew:
-        yield crew
+    with connect(settings) as client:
+        yield DaskExecutor.on(client, settings.resources, share, absent)
 
 
 def _request(run: Run) -> Request:
@@ -57,7 +58,7 @@ def _request(run: Run) -> Request:
     return Request(config.imagery, run.bundles, config.predict, config.products.layers)
 
 
-def _announce(run: Run, planned: Planned, crew: Executor) -> None:
+def _announce(run: Run, planned: Planned, executor: Executor) -> None:
     """What was decided, in one line, before the long part."""
     job, choice = planned.job, planned.choice
     same = (
@@ -65,7 +66,7 @@ def _announce(run: Run, planned: Planned, crew: Executor) -> None:
     )
     run.progress.say(
         f"predict: {choice.precision}{same} on {choice.device}, {len(job.plan)} blocks of {job.block} "
-        f"px, cores of {job.pixels.core} px, margin {job.pixels.margin} px, {crew.threads} at once, "
+        f"px, cores of {job.pixels.core} px, margin {job.pixels.margin} px, {executor.threads} at once, "
         f"at most {planned.size.needs / 2**30:.1f} GiB a process"
     )
 

@@ -103,7 +103,7 @@ def _content(run: Run, found: Record, sure: ConfidenceStats) -> Record:
         "vectors": vectors.get("classes") or [],
         "parcels": run.recorded("parcels").get("parcels"),
         "change": run.recorded("change"),
-        "scores": {"unseen": evaluation["unseen"]} if "unseen" in evaluation else {},
+        "scores": {"test_scores": evaluation["test_scores"]} if "test_scores" in evaluation else {},
         "baselines": _baselines(evaluation),
         "model": {"id": identify(run.bundle), "card": card, "history": history},
         "plan": {key: predicted[key] for key in PLAN if key in predicted},
@@ -179,8 +179,8 @@ def summary(run: Run) -> Iterator[str]:
     for name, path in products.items():
         yield f"{name:<11} {_shown(path)}"
     evaluation = run.recorded("evaluate")
-    if "unseen" in evaluation:
-        yield f"on {evaluation['unseen']['pixels']} pixels whose labels training never saw:"
+    if "test_scores" in evaluation:
+        yield f"on {evaluation['test_scores']['pixels']} pixels whose labels training never saw:"
         for line in headline(evaluation):
             yield f"  {line}"
 

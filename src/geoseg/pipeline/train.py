@@ -45,7 +45,7 @@ def _request(run: Run, labels: Labels, fingerprint: str = "") -> TrainingRequest
         train=run.config.train,
         work=run.folder.work / "samples",
         bundle=run.folder.model,
-        scored=bool(run.config.split.held_back) and not run.config.truth,
+        scored=bool(run.config.split.test) and not run.config.truth,
         fingerprint=fingerprint,
     )
 
@@ -63,10 +63,10 @@ def require_split(run: Run, labels: Labels) -> Split:
 def _measure_seam(run: Run) -> None:
     """Put into the card what the default margin costs on this imagery, unless it is there."""
     card = load_card(run.folder.model)
-    if card.context is None or card.context.seam is not None:
+    if card.context is None or card.context.tiling_error is not None:
         return
-    seam = measure_tiling_error(run.folder.model, run.scenes, card.context.margin)
-    context = card.context.model_copy(update={"seam": seam})
+    tiling_error = measure_tiling_error(run.folder.model, run.scenes, card.context.margin)
+    context = card.context.model_copy(update={"tiling_error": tiling_error})
     annotate(run.folder.model, card.model_copy(update={"context": context}))
 
 

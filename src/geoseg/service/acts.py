@@ -49,14 +49,14 @@ def act(
 
 def _retry(service: ServiceConfig, ledger: Ledger, which: str, area: str | None) -> Iterator[str]:
     if which.isdecimal():
-        yield _sent(ledger.retry(int(which)))
+        yield _sent(ledger.send(int(which)))
         return
     states, area = _chosen(service, which, area)
     orders = ledger.orders(area)
     sent = [order for order in orders if order.state in states]
     for order in sent:
         try:
-            yield _sent(ledger.retry(order.id))
+            yield _sent(ledger.send(order.id))
         except OrderError as error:  # it has moved on meanwhile
             yield f"not sent: {error}"
     left = Counter(o.state for o in orders if o.state in SENDABLE and o.state not in states)

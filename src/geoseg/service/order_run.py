@@ -82,7 +82,7 @@ def _beat(duty: HeldOrder, over: Event) -> None:
     """Renew the lease until the work is over, or the order is another's."""
     while not over.wait(BEAT_SECONDS):
         try:
-            if not duty.ledger.beat(duty.order.id):
+            if not duty.ledger.renew_lease(duty.order.id):
                 # The work goes on, for what it finishes is kept; but it will not be published.
                 log.warning("order %s is no longer this run's", duty.order.id)
                 return
@@ -95,7 +95,7 @@ class Failure:
     """How a run failed, as its flow knows it."""
 
     message: str
-    passing: bool = True
+    retryable: bool = True
     """Whether a repeat can help; a bug, or what nobody knows, may be tried again too."""
     exit_code: int = 1
     of_place: bool = False
@@ -124,8 +124,8 @@ def _tell(duty: HeldOrder, failure: Failure) -> Order:
     away = "" if failure.of_place else _away(duty.order)
     if failure.of_place or away:
         return duty.ledger.hold(duty.order.id, away or failure.message)
-    if failure.passing:
-        return duty.ledger.put_off(duty.order.id, failure.message)
+    if failure.retryable:
+        return duty.ledger.reschedule(duty.order.id, failure.message)
     return duty.ledger.finish(duty.order.id, "failed", failure.message)
 
 

@@ -144,7 +144,7 @@ def _upload(
     Folders are never written over: another try, perhaps still at work, may own the bytes in them.
     """
     for folder in _names(outlet, place):
-        with outlet.store.whole(f"{place.area}/{folder}") as stage:
+        with outlet.store.staged(f"{place.area}/{folder}") as stage:
             if _own(outlet.store, stage, package.manifest):
                 return folder, list(_send(outlet.store, stage, package, progress))
     raise AssertionError("names do not end")
@@ -171,7 +171,7 @@ def _send(store: Store, folder: str, package: Package, progress: Progress) -> It
     """Put what is not there yet; yields sizes."""
     with progress.start("publish", len(package.files), "files") as step:
         for file in package.files:
-            if not store.holds(f"{folder}/{file.name}", file.sum):
+            if not store.matches(f"{folder}/{file.name}", file.sum):
                 store.put(file.source, f"{folder}/{file.name}", file.sum, file.media)
                 yield file.sum.size
             step.advance(note=file.name)

@@ -46,7 +46,7 @@ def _attend(service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher, orde
         if state.kind == "pending" or order.lease == "good":
             return ""
         if order.lease == "none":
-            ledger.expect(order)
+            ledger.grant_start(order)
             return ""
     if state.kind in ALIVE:
         state = RunState("crashed", "no sign of life any more")
@@ -66,7 +66,7 @@ def _is_gone(order: Order, state: RunState) -> bool:
 def _try_again(service: ServiceConfig, ledger: Ledger, dispatcher: Dispatcher, order: Order) -> str:
     if not is_due(order, service.retry, utc_now()):
         return ""
-    claimed = ledger.again(order)
+    claimed = ledger.retry(order)
     if claimed is None:
         return ""
     dispatch(ledger, dispatcher, claimed)

@@ -95,7 +95,7 @@ def _mend(outlet: Outlet, listed: Version, package: Package, progress: Progress)
             "folder at the destination from a backup"
         )
     sent = 0
-    with store.whole(f"{outlet.area}/{listed.folder}") as stage:
+    with store.staged(f"{outlet.area}/{listed.folder}") as stage:
         with progress.start("publish", len(package.files), "files") as step:
             for file in package.files:
                 key = f"{stage}/{file.name}"

@@ -27,7 +27,7 @@ def test_every_key_of_the_section() -> None:
     section = {
         "class": "dask_jobqueue.SLURMCluster",
         "workers": 12,
-        "lanes": 4,
+        "concurrency": 4,
         "options": {"queue": "gpu", "cores": 8},
         "resources": {"GPU": 1},
         "tls": {"ca_file": "ca.pem", "cert": "cert.pem", "key": "/keys/key.pem"},
@@ -36,7 +36,7 @@ def test_every_key_of_the_section() -> None:
     assert settings.tls is not None
     assert settings == ClusterSettings(
         workers=12,
-        lanes=4,
+        concurrency=4,
         class_path="dask_jobqueue.SLURMCluster",
         options={"queue": "gpu", "cores": 8},
         resources={"GPU": 1},
@@ -62,7 +62,7 @@ def test_every_key_of_the_section() -> None:
         ),
         ({"class": LOCAL_CLUSTER, "options": {"security": True}}, r"made of 'cluster\.tls'"),
         ({"threads": 2}, r"cluster\.threads: unknown key"),
-        ({"lanes": 0}, r"cluster\.lanes.*greater than or equal to 1"),
+        ({"concurrency": 0}, r"cluster\.concurrency.*greater than or equal to 1"),
         ({"resources": {"GPU": 0}}, r"cluster\.resources\.GPU: .*greater than 0"),
         ({"tls": {"ca_file": "ca.pem", "cert": "c.pem"}}, r"cluster\.tls\.key: missing"),
         (
@@ -146,13 +146,13 @@ def test_gpus(
     settings = ClusterSettings.of(ClusterConfig())
     assert settings.workers == max(1, len(gpus))
     assert settings.gpus == gpus
-    assert settings.lanes == (1 if gpus else local_cluster.cores())
+    assert settings.concurrency == (1 if gpus else local_cluster.cores())
 
 
 def test_a_gpu_has_one_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _gpu_driver(tmp_path, monkeypatch, FOUR)
-    with pytest.raises(ConfigError, match=r"cluster\.lanes: 3 .*a GPU runs one"):
-        ClusterSettings.of(ClusterConfig(lanes=3))
+    with pytest.raises(ConfigError, match=r"cluster\.concurrency: 3 .*a GPU runs one"):
+        ClusterSettings.of(ClusterConfig(concurrency=3))
     monkeypatch.setattr(local_cluster, "cores", lambda: 16)
     assert ClusterSettings.of(ClusterConfig()).threads == 4
     assert ClusterSettings.of(ClusterConfig(workers=1)).threads == 8
@@ -161,6 +161,6 @@ def test_a_gpu_has_one_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_lanes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_cluster, "visible_gpus", lambda: ())
     monkeypatch.setattr(local_cluster, "cores", lambda: 8)
-    made = {n: ClusterSettings.of(ClusterConfig(workers=n)).lanes for n in (0, 1, 3, 16)}
+    made = {n: ClusterSettings.of(ClusterConfig(workers=n)).concurrency for n in (0, 1, 3, 16)}
     assert made == {0: 8, 1: 8, 3: 2, 16: 1}
-    assert ClusterSettings.of(ClusterConfig(workers=2, lanes=3)).threads == 4
+    assert ClusterSettings.of(ClusterConfig(workers=2, concurrency=3)).threads == 4

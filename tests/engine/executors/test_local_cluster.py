@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import pytest
 from distributed import Client, KilledWorker
 
-from geoseg.engine.executors import executor, local_cluster
+from geoseg.engine.executors import local_cluster
 from geoseg.engine.executors.capacity import Capacity, capacity
 from geoseg.engine.executors.cluster import ClusterSettings, connect
+from geoseg.engine.executors.dask import DaskExecutor
 from tests.support.dask_process import die
 
 
@@ -70,15 +71,16 @@ def test_a_block_that_kills_is_found_quickly_and_workers_come_back(
 
 
 def test_what_waits_for_others_is_not_stranded_and_what_waits_for_the_dead_is() -> None:
-    with connect(ClusterSettings(workers=1)) as client, executor.on(client, {}) as workers:
-        assert not workers.stranded(), "nothing was sent"
+    with connect(ClusterSettings(workers=1)) as client:
+        workers = DaskExecutor.on(client, {})
+        assert not workers.unschedulable(), "nothing was sent"
         with Client(client.scheduler.address) as others:
             before = [others.submit(time.sleep, 60, pure=False) for _ in range(20)]
             time.sleep(1)
-            mine = [workers.anyone.submit(time.sleep, 60) for _ in range(20)]
+            mine = [workers.submit(time.sleep, 60) for _ in range(20)]
             time.sleep(1)
             assert not any(each.done() for each in mine)
-            assert not workers.stranded()
+            assert not workers.unschedulable()
             for each in mine:
                 each.cancel()
             others.cancel(before)
@@ -87,7 +89,7 @@ def test_what_waits_for_others_is_not_stranded_and_what_waits_for_the_dead_is() 
         time.sleep(0.5)
         os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 60
-        while not workers.stranded():
+        while not workers.unschedulable():
             assert time.monotonic() < deadline
             assert not any(each.done() for each in waiting)
             time.sleep(0.2)

@@ -121,7 +121,7 @@ def test_tags_travel(products: dict[str, Path]) -> None:
         assert dict(TAGS).items() <= rasters.tags(path).items()
     with rasterio.open(products["probabilities"]) as source:
         assert source.descriptions == tuple(f"{c.name} (percent)" for c in LEGEND)
-    with rasterio.open(products["margin"]) as source:
+    with rasterio.open(products["confidence_margin"]) as source:
         assert source.descriptions == ("margin (percent)",)
 
 
@@ -169,14 +169,14 @@ def test_a_damaged_part_stops_it(tmp_path: Path) -> None:
 
 
 def test_layers_in_any_order_are_the_same() -> None:
-    found = ProductsConfig(layers=("probabilities", "margin"))
-    assert found.layers == ("margin", "probabilities")
-    with pytest.raises(ValueError, match="'margin' is there twice"):
-        ProductsConfig(layers=("margin", "margin"))
+    found = ProductsConfig(layers=("probabilities", "confidence_margin"))
+    assert found.layers == ("confidence_margin", "probabilities")
+    with pytest.raises(ValueError, match="'confidence_margin' is there twice"):
+        ProductsConfig(layers=("confidence_margin", "confidence_margin"))
     assert band_slices(found.layers, 4) == {
         "class": slice(0, 1),
         "confidence": slice(1, 2),
-        "margin": slice(2, 3),
+        "confidence_margin": slice(2, 3),
         "probabilities": slice(3, 7),
     }
 

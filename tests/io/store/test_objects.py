@@ -45,11 +45,11 @@ def make(path: Path, content: bytes) -> tuple[Path, FileDigest]:
 
 def test_files(store: Store, tmp_path: Path) -> None:
     source, known = make(tmp_path / "a.tif", os.urandom(3_000_000))
-    assert not store.holds("x/v1/a.tif", known)
+    assert not store.matches("x/v1/a.tif", known)
     assert store.sum("x/v1/a.tif") is None
     store.put(source, "x/v1/a.tif", known, "image/tiff")
-    assert store.holds("x/v1/a.tif", known)
-    assert not store.holds("x/v1/a.tif", FileDigest(known.size, "0" * 64))
+    assert store.matches("x/v1/a.tif", known)
+    assert not store.matches("x/v1/a.tif", FileDigest(known.size, "0" * 64))
     assert store.sum("x/v1/a.tif") == known
     assert store.url("x/v1/a.tif") == f"{store.address}/x/v1/a.tif"
     store.fetch("x/v1/a.tif", tmp_path / "back" / "a.tif")
@@ -118,16 +118,16 @@ def test_keys_stay_inside(store: Store, key: str) -> None:
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "destination"))
     source, known = make(tmp_path / "a", b"a")
-    with pytest.raises(RuntimeError), store.whole("x/v1") as stage:
+    with pytest.raises(RuntimeError), store.staged("x/v1") as stage:
         store.put(source, f"{stage}/a", known, JSON)
         raise RuntimeError
     assert store.folders("x") == []
     assert not list((tmp_path / "destination/x").iterdir())
-    with store.whole("x/v1") as stage:
+    with store.staged("x/v1") as stage:
         store.put(source, f"{stage}/a", known, JSON)
         assert store.folders("x") == []
     assert store.folders("x") == ["v1"]
-    assert store.holds("x/v1/a", known)
+    assert store.matches("x/v1/a", known)
 
 
 def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_large_files_go_in_parts(
     source, known = make(tmp_path / "large.tif", os.urandom(23 << 20))
     store = open_store("s3://maps", service)
     store.put(source, "x/large.tif", known, "image/tiff")
-    assert store.holds("x/large.tif", known)
+    assert store.matches("x/large.tif", known)
     assert store.sum("x/large.tif") == known
     found = boto3.client("s3", endpoint_url=service).head_object(Bucket="maps", Key="x/large.tif")
     assert found["ETag"].endswith('-5"')
@@ -181,7 +181,7 @@ def test_mistakes_and_failures_are_told_apart(
     monkeypatch.setattr(buckets, "ATTEMPTS", 1)
     with pytest.raises(RemoteError, match="did not answer") as raised:
         open_store("s3://maps", "http://127.0.0.1:9").read("a")
-    assert raised.value.passing
+    assert raised.value.retryable
     for key in KEYS:
         monkeypatch.delenv(key)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

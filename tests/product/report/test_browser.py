@@ -62,10 +62,10 @@ def many() -> dict[str, Any]:
         {**told["areas"][0], "code": i, "name": name, "color": PALETTE[i % 20], "share": 0.025}
         for i, name in enumerate(names)
     ]
-    unseen = told["scores"]["unseen"]
-    unseen["confusion"] = [[1000 if i == j else 3 for j in range(40)] for i in range(40)]
-    unseen["classes"] = [
-        {**unseen["classes"][0], "code": i, "name": name, "precision": 0.1}
+    test_scores = told["scores"]["test_scores"]
+    test_scores["confusion"] = [[1000 if i == j else 3 for j in range(40)] for i in range(40)]
+    test_scores["classes"] = [
+        {**test_scores["classes"][0], "code": i, "name": name, "precision": 0.1}
         for i, name in enumerate(names)
     ]
     told["inputs"] = [

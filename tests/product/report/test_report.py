@@ -148,7 +148,7 @@ def test_what_patches_cost_is_shown(tmp_path: Path) -> None:
     page, _ = render(tmp_path, whole)
     assert "Network looks 311 px" in page.text
     assert "Changed by patches 0.012 % of 589,824 pixels (cores of 256 px with 64 px" in page.text
-    whole["model"]["card"]["context"].update(reach=None, seam=None)
+    whole["model"]["card"]["context"].update(receptive_field_radius=None, tiling_error=None)
     page, _ = render(tmp_path, whole)
     assert "everywhere: no margin makes a map of patches exact" in page.text
     assert "Changed by patches" not in page.text
@@ -219,8 +219,8 @@ def test_the_json_holds_the_same(tmp_path: Path) -> None:
     _, found = render(tmp_path, told)
     assert list(found) == ["schema", *told, "summary", "findings", "citation"]
     assert found["schema"] == SCHEMA
-    assert found["scores"]["unseen"]["overall_accuracy"] == 0.9314
-    assert found["scores"]["unseen"]["mean_iou"] == 0.8101
+    assert found["scores"]["test_scores"]["overall_accuracy"] == 0.9314
+    assert found["scores"]["test_scores"]["mean_iou"] == 0.8101
     assert found["baselines"]["random_forest"]["overall_accuracy"] == 0.7412
     assert found["seconds"] == told["seconds"]
     image = {"id": "2024-01-15", "date": "2024-01-15", "files": ["a/b.tif"], "clear_share": 0.625}
@@ -229,13 +229,13 @@ def test_the_json_holds_the_same(tmp_path: Path) -> None:
 
 def test_the_json_is_json(tmp_path: Path) -> None:
     told = {"name": "x", "polygons": np.int64(3), "seconds": {"train": float("nan")},
-            "scores": {"unseen": {"pixels": 0, "mean_iou": np.float64("inf")}}}  # fmt: skip
+            "scores": {"test_scores": {"pixels": 0, "mean_iou": np.float64("inf")}}}  # fmt: skip
     page, found = render(tmp_path, told)
     assert found["seconds"] == {"train": None}
-    assert found["scores"]["unseen"]["mean_iou"] is None
+    assert found["scores"]["test_scores"]["mean_iou"] is None
     assert found["polygons"] == 3
     assert "NaN" not in (tmp_path / "report.json").read_text(encoding="utf-8")
-    assert "unseen" not in page.text
+    assert "test_scores" not in page.text
 
 
 @pytest.mark.parametrize("missing", [*list(content())[1:], "all but the name"])

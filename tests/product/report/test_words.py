@@ -23,7 +23,7 @@ def sound() -> dict[str, Any]:
     told["quality"]["completeness"].update(holes=0)
     told["quality"]["seam"].update(score=1.25, chance=0.2)
     told["confidence"].update(low_share=0.02)
-    told["scores"]["unseen"]["classes"][0].update(precision=0.9, recall=0.9)
+    told["scores"]["test_scores"]["classes"][0].update(precision=0.9, recall=0.9)
     told["inputs"] = [
         {"id": f"2024-{month:02d}-01", "date": f"2024-{month:02d}-01", "clear_share": 0.7}
         for month in range(3, 11)
@@ -49,9 +49,10 @@ def set_at(told: dict[str, Any], path: str, value: Any) -> None:
         ("quality.completeness.blocks", 3, "warning", "Missing blocks", "1 of 4 blocks"),
         ("quality.seam.chance", 0.01, "warning", "Seams", "1.25 times"),
         ("confidence.low_share", 0.2, "warning", "Low confidence", "20.0 % of the area has"),
-        ("scores.unseen.classes.1.recall", 0.5, "warning", "Weak classes", "<maize>"),
+        ("scores.test_scores.classes.1.recall", 0.5, "warning", "Weak classes", "<maize>"),
         ("scores", {}, "warning", "No independent validation", "No labels were kept apart"),
-        ("scores.unseen.source", "held_back", "note", "Validation by held-back labels", "everywhere"),
+        ("scores.test_scores.source", "test_split", "note", "Validation by held-back labels",
+         "everywhere"),
         ("plan", {"precision": "fp32", "agreement": 0.97}, "note", "Precision", "97.00 %"),
         ("plan", {"precision": "bf16", "agreement": 0.97}, "warning", "Precision", "97.00 %"),
         ("inputs.2.clear_share", 0.01, "note", "Clouded dates", "2024-05-01"),

@@ -389,7 +389,7 @@ def test_percentiles_are_exact(
         ConfidenceHistogram.of(places[:cut], values[:cut]),
         ConfidenceHistogram.of(places[cut:], values[cut:]),
     )
-    tally = upper.followed_by(lower, 0).joined(np.arange(len(present), dtype=np.int32))
+    tally = upper.concat(lower, 0).joined(np.arange(len(present), dtype=np.int32))
     found = tally.percentiles(len(present), 10), tally.means(len(present))
     for region in range(len(present)):
         mine = values[places == region]

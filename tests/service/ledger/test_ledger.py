@@ -46,7 +46,7 @@ def test_the_life_of_an_order(ledger: Ledger) -> None:
     ledger.started(order, "run-1")
     assert ledger.order(order.id).state == "started"
     assert ledger.begin(order.id, "run-1").lease == "good"
-    assert ledger.beat(order.id)
+    assert ledger.renew_lease(order.id)
     version = ledger.begin_publishing(order.id).version
     assert version == f"2025-0001-{'f' * 8}"
     done = ledger.finish(order.id, "published", version=version)
@@ -93,16 +93,16 @@ def test_a_run_that_lost_its_order_cannot_end_it(
         waiting = other.lost(ledger.order(order.id), "gone")
         assert waiting is not None
         assert (waiting.state, waiting.tries, waiting.reason) == ("waiting", 1, "gone")
-        again = other.again(waiting)
+        again = other.retry(waiting)
         assert again is not None
         assert again.key == f"{order.id}:2" != order.key
-        assert other.again(waiting) is None, "another watcher was as quick"
+        assert other.retry(waiting) is None, "another watcher was as quick"
         other.begin(order.id, "run-2")
-        assert not ledger.beat(order.id)
+        assert not ledger.renew_lease(order.id)
         for act in (
             lambda: ledger.begin_publishing(order.id),
             lambda: ledger.finish(order.id, "published", version="mine"),
-            lambda: ledger.put_off(order.id, "mine"),
+            lambda: ledger.reschedule(order.id, "mine"),
         ):
             with pytest.raises(OrderError, match="no longer run run-1's"):
                 act()
@@ -127,7 +127,7 @@ def test_a_wait_set_by_a_wrong_clock_is_no_longer_than_the_longest(ledger: Ledge
     order = claimed(ledger)
     ledger.begin(order.id, "run-1")
     far = nouns.utc_now() + dt.timedelta(days=400)
-    waiting = ledger.put_off(order.id, "disk full", far)
+    waiting = ledger.reschedule(order.id, "disk full", far)
     assert waiting.due is not None
     assert abs(waiting.due - far) < dt.timedelta(seconds=1)
     assert nouns.is_due(waiting, RetryConfig(), nouns.utc_now())
@@ -137,17 +137,17 @@ def test_tries_are_used_up(tmp_path: Path) -> None:
     with Ledger.open(make_service(tmp_path, tries=2)) as ledger:
         order = claimed(ledger)
         ledger.begin(order.id, "run-1")
-        waiting = ledger.put_off(order.id, "disk full")
+        waiting = ledger.reschedule(order.id, "disk full")
         assert waiting.state == "waiting"
         assert waiting.due
         assert 50 < (waiting.due - nouns.utc_now()).total_seconds() <= 60
-        again = ledger.again(waiting)
+        again = ledger.retry(waiting)
         assert again
         ledger.begin(order.id, "run-2")
-        failed = ledger.put_off(order.id, "disk full")
+        failed = ledger.reschedule(order.id, "disk full")
         assert (failed.state, failed.reason) == ("failed", "disk full (tried 2 times)")
         assert claim(ledger) is None, "what failed for good is not made again by itself"
-        assert ledger.retry(order.id).state == "waiting"
+        assert ledger.send(order.id).state == "waiting"
         assert ledger.order(order.id).tries == 0
 
 
@@ -166,7 +166,7 @@ def test_newer_imagery_supersedes_until_publishing_begins(ledger: Ledger) -> Non
     second = claimed(ledger, "2" * 64)
     assert ledger.order(first.id).state == "superseded"
     assert f"order {second.id}" in ledger.order(first.id).reason
-    assert not ledger.beat(first.id)
+    assert not ledger.renew_lease(first.id)
     ledger.begin(second.id, "run-2")
     ledger.begin_publishing(second.id)
     third = claimed(ledger, "3" * 64)
@@ -193,7 +193,7 @@ def test_an_operator_releases_what_is_quarantined(ledger: Ledger) -> None:
     assert (released.state, released.waived) == ("waiting", True)
     assert nouns.is_due(released, RetryConfig(), nouns.utc_now())
     with pytest.raises(OrderError, match="there is no order 99"):
-        ledger.retry(99)
+        ledger.send(99)
 
 
 def found(item: str = "2025-01-15", **fields: Any) -> CatalogItem:

@@ -38,10 +38,10 @@ def minutes(order: Order) -> float:
 def attempt(ledger: Ledger, order: Order, place: bool) -> Order:
     """One more try, which fails for its place or for its work."""
     if order.state == "waiting":
-        claimed_again = ledger.again(order)
+        claimed_again = ledger.retry(order)
         assert claimed_again is not None
     ledger.begin(order.id, f"run-{ledger.order(order.id).attempt}")
-    return ledger.hold(order.id, PLACE) if place else ledger.put_off(order.id, WORK)
+    return ledger.hold(order.id, PLACE) if place else ledger.reschedule(order.id, WORK)
 
 
 def test_a_fault_of_the_place_uses_up_no_try(service: ServiceConfig) -> None:
@@ -91,7 +91,7 @@ def test_a_run_that_could_not_tell_is_held_too(
         held = ledger.lost(ledger.order(order.id), PLACE, held=True)
         assert held is not None
         assert (held.state, held.tries, held.faults) == ("waiting", 0, 1)
-        ledger.again(held)
+        ledger.retry(held)
         ledger.begin(order.id, "run-2")
         later(monkeypatch, nouns.LEASE_SECONDS + 1)
         died = ledger.lost(ledger.order(order.id), "its run crashed")

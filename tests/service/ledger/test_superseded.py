@@ -80,7 +80,7 @@ def test_what_failed_while_it_was_published_is_replaced_too(ledger: Ledger) -> N
     ledger.begin_publishing(first.id)
     second = claimed(ledger, "2" * 64)
     assert states(ledger) == ["running", "claimed"]
-    given_up = ledger.put_off(first.id, "the run died")
+    given_up = ledger.reschedule(first.id, "the run died")
     assert given_up.state == "superseded"
     assert (
         given_up.reason
@@ -118,7 +118,7 @@ def test_what_is_revived_begins_anew(ledger: Ledger) -> None:
     first = claimed(ledger, "1" * 64)
     ledger.begin(first.id, "run-1")
     assert ledger.begin_publishing(first.id).sequence == 1
-    ledger.put_off(first.id, "died")
+    ledger.reschedule(first.id, "died")
     ended(ledger, "2", "published")
     assert ledger.order(first.id).state == "superseded"
     revived = claimed(ledger, "1" * 64)

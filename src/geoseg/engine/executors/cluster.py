@@ -36,10 +36,10 @@ class ClusterSettings:
     """A running scheduler, ``tcp://host:port`` or ``tls://host:port``."""
     workers: int | None = 1
     """Worker processes to start; 0: no Dask; None: as many as the cluster class starts."""
-    lanes: int | None = 1
+    concurrency: int | None = 1
     """Networks at once in a worker process, a core each; None: a remote worker decides by itself."""
     gpus: tuple[str, ...] = ()
-    """Devices for workers on this machine; with them a worker has one lane."""
+    """Devices for workers on this machine; with them a worker has one network."""
     class_path: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     resources: Mapping[str, float] = field(default_factory=dict)
@@ -55,17 +55,17 @@ class ClusterSettings:
         asked = (
             (None if config.workers == "auto" else config.workers) if workers is None else workers
         )
-        lanes = None if config.lanes == "auto" else config.lanes
+        concurrency = None if config.concurrency == "auto" else config.concurrency
         gpus: tuple[str, ...] = ()
         hide(config.options)  # what a cluster class says of a wrong one may repeat it
         if not address and (not class_path or asked == 0):
             gpus = local_cluster.visible_gpus()
             asked = max(1, len(gpus)) if asked is None else asked
-            lanes = _local_lanes(asked, lanes, gpus)
+            concurrency = _local_concurrency(asked, concurrency, gpus)
         return cls(
             address=address,
             workers=asked,
-            lanes=lanes,
+            concurrency=concurrency,
             gpus=gpus,
             class_path=class_path if asked != 0 else None,
             options=config.options if class_path else {},
@@ -87,21 +87,21 @@ class ClusterSettings:
 
     @property
     def threads(self) -> int:
-        """Dask threads of a worker on this machine: its lanes, and those that read ahead."""
+        """Dask threads of a worker on this machine: its concurrency, and those that read ahead."""
         if self.gpus:
             share = local_cluster.cores() // max(1, self.workers or 1)
             return min(local_cluster.READERS, max(2, share))
-        return (self.lanes or 1) + 1
+        return (self.concurrency or 1) + 1
 
 
-def _local_lanes(workers: int, lanes: int | None, gpus: tuple[str, ...]) -> int:
+def _local_concurrency(workers: int, concurrency: int | None, gpus: tuple[str, ...]) -> int:
     """Networks at once in each worker process of this machine."""
     if not gpus:
-        return lanes or max(1, local_cluster.cores() // max(1, workers))
-    if lanes and lanes > 1:
+        return concurrency or max(1, local_cluster.cores() // max(1, workers))
+    if concurrency and concurrency > 1:
         raise ConfigError(
-            f"cluster.lanes: {lanes} networks at once, but a GPU runs one; leave the key out, or set "
-            "CUDA_VISIBLE_DEVICES to nothing to use the CPU"
+            f"cluster.concurrency: {concurrency} networks at once, but a GPU runs one; leave the key "
+            "out, or set CUDA_VISIBLE_DEVICES to nothing to use the CPU"
         )
     return 1
 

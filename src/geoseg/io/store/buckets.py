@@ -104,7 +104,7 @@ class BucketStore(Store):
                 ExtraArgs={**extra, "ChecksumAlgorithm": "SHA256"}, Config=parts,
             )  # fmt: skip
 
-    def holds(self, key: str, known: FileDigest) -> bool:
+    def matches(self, key: str, known: FileDigest) -> bool:
         """By size and by the checksum that ``put`` left: no byte is read."""
         with self._told(self.url(key)):
             found = self._ask("head_object", key)
@@ -176,7 +176,7 @@ class BucketStore(Store):
             self._client.delete_object(**self._at(key))
 
     @contextmanager
-    def whole(self, key: str) -> Iterator[str]:
+    def staged(self, key: str) -> Iterator[str]:
         """The folder itself: nothing names it until its files are all there."""
         yield key
 

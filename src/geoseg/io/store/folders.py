@@ -42,7 +42,7 @@ class FolderStore(Store):
             if found != known:
                 raise changed(source, found, known)
 
-    def holds(self, key: str, known: FileDigest) -> bool:
+    def matches(self, key: str, known: FileDigest) -> bool:
         """Reads the file."""
         path = self.path(key)
         with _told(path):
@@ -93,7 +93,7 @@ class FolderStore(Store):
                 path.rmdir()
 
     @contextmanager
-    def whole(self, key: str) -> Iterator[str]:
+    def staged(self, key: str) -> Iterator[str]:
         """A hidden folder beside it, renamed; where the folder is there, the folder itself."""
         target = self.path(key)
         if target.is_dir():

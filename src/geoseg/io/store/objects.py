@@ -53,7 +53,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def holds(self, key: str, known: FileDigest) -> bool:
+    def matches(self, key: str, known: FileDigest) -> bool:
         """Whether the object is there with these bytes; a bucket answers from what ``put`` left."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Store(ABC):
         """Remove an object, and folders that are empty then; nothing where there is none."""
 
     @abstractmethod
-    def whole(self, key: str) -> AbstractContextManager[str]:
+    def staged(self, key: str) -> AbstractContextManager[str]:
         """A key to write the files of the folder ``key`` below. In a folder they appear at ``key``
         all at once when the body ends well, and not at all when it fails; in a bucket one by one."""
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from geoseg.product.report.format import count, day, long_day, part, percent, shorten
-from geoseg.product.report.summary import known_areas, unseen_scores
+from geoseg.product.report.summary import known_areas, test_scores
 
 CHANCE = 0.05
 """A seam score that fewer places of the lattice than this reach is no accident."""
@@ -98,14 +98,14 @@ def _seam(content: Content) -> Iterator[Finding]:
 
 
 def _validation(content: Content) -> Iterator[Finding]:
-    if content.get("areas") and not unseen_scores(content):
+    if content.get("areas") and not test_scores(content):
         yield (
             "warning",
             "No independent validation",
             "No labels were kept apart from training, so nothing here says how often the map is right. "
             "Confidence is the network's own opinion.",
         )
-    elif (unseen_scores(content) or {}).get("source") == "held_back":
+    elif (test_scores(content) or {}).get("source") == "test_split":
         yield (
             "note",
             "Validation by held-back labels",
@@ -116,7 +116,7 @@ def _validation(content: Content) -> Iterator[Finding]:
 
 def _weak(content: Content) -> Iterator[Finding]:
     weak = []
-    for row in (unseen_scores(content) or {}).get("classes") or []:
+    for row in (test_scores(content) or {}).get("classes") or []:
         figures = [row.get("precision"), row.get("recall")]
         if row.get("pixels") and any(f is not None and f < WEAK for f in figures):
             weak.append(shorten(row["name"]))

@@ -49,12 +49,14 @@ def _context_lines(context: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """How far the network looks, and what its default margin costs."""
     if not context:
         return []
-    reach, seam = context.get("reach"), context.get("seam")
-    text = "everywhere: no margin makes a map of patches exact" if reach is None else f"{reach} px"
+    radius, tiling = context.get("receptive_field_radius"), context.get("tiling_error")
+    text = (
+        "everywhere: no margin makes a map of patches exact" if radius is None else f"{radius} px"
+    )
     lines = [("Network looks", text)]
-    if seam:
-        share = f"{100 * seam['share']:.3g} % of {seam['pixels']:,} pixels"
-        patches = f"cores of {seam['core']} px with {seam['margin']} px around them"
+    if tiling:
+        share = f"{100 * tiling['share']:.3g} % of {tiling['pixels']:,} pixels"
+        patches = f"cores of {tiling['core']} px with {tiling['margin']} px around them"
         lines.append(("Changed by patches", f"{share} ({patches})"))
     return lines
 

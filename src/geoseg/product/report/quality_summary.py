@@ -45,11 +45,11 @@ def _figures(content: Content) -> Iterator[str]:
         )
     if seam.get("score") is not None:
         yield f"| Seam score | {seam['score']:.3f} (1: no more changes at patch borders than elsewhere) |"
-    unseen = (content.get("scores") or {}).get("unseen") or {}
-    if unseen.get("overall_accuracy") is not None:
+    test_scores = (content.get("scores") or {}).get("test_scores") or {}
+    if test_scores.get("overall_accuracy") is not None:
         yield (
-            f"| Overall accuracy | {percent(unseen['overall_accuracy'])} of "
-            f"{count(unseen['pixels'])} pixels that training never saw |"
+            f"| Overall accuracy | {percent(test_scores['overall_accuracy'])} of "
+            f"{count(test_scores['pixels'])} pixels that training never saw |"
         )
     confidence = (content.get("confidence") or {}).get("mean")
     if confidence is not None:

@@ -13,7 +13,7 @@ CONFUSIONS = 6
 
 _SOURCES = {
     "truth": "the given truth, without the pixels whose labels training was given",
-    "held_back": "the labels that were held back from training",
+    "test_split": "the labels that were held back from training",
 }
 _BASELINES = {"random_forest": "Random forest, pixel by pixel"}
 
@@ -39,7 +39,7 @@ def scores_view(
         "matrix": _matrix(classes, matrix) if len(classes) <= MATRIX else [],
         "confusions": _largest(classes, matrix),
         "against": _SOURCES.get(source, source or "labels not used in training"),
-        "held_back": source == "held_back",
+        "test_split": source == "test_split",
     }
 
 
@@ -72,12 +72,12 @@ def _largest(
 
 
 def comparison(
-    unseen: Mapping[str, Any] | None, baselines: Mapping[str, Any]
+    test_scores: Mapping[str, Any] | None, baselines: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """The map beside its baselines; empty where there is nothing to compare."""
-    if not unseen or not baselines:
+    if not test_scores or not baselines:
         return []
-    bars = [{"label": "This map", "own": True, **unseen}]
+    bars = [{"label": "This map", "own": True, **test_scores}]
     for key, scores in baselines.items():
         bars.append({"label": _BASELINES.get(key, key), "own": False, **scores})
     return [bar for bar in bars if bar.get("overall_accuracy") is not None]

@@ -55,25 +55,25 @@ def _largest(content: Content) -> str:
 
 
 def _accuracy(content: Content) -> str:
-    unseen = unseen_scores(content)
+    scores = test_scores(content)
     sure = (content.get("confidence") or {}).get("mean")
     own = "" if sure is None else f"the network's own confidence is {sure:.0f} % on average"
-    if unseen:
-        right = f"On {count(unseen['pixels'])} pixels whose labels training never saw, "
+    if scores:
+        right = f"On {count(scores['pixels'])} pixels whose labels training never saw, "
         return (
             right
-            + f"{percent(unseen['overall_accuracy'])} have the right class{own and '; ' + own}."
+            + f"{percent(scores['overall_accuracy'])} have the right class{own and '; ' + own}."
         )
     if not content.get("areas"):
         return ""
     return f"How often it is right has not been measured{own and '; ' + own + ', which is no accuracy'}."
 
 
-def unseen_scores(content: Content) -> Mapping[str, Any] | None:
+def test_scores(content: Content) -> Mapping[str, Any] | None:
     """Scores on pixels that training never saw; None where there are none."""
-    unseen = (content.get("scores") or {}).get("unseen") or {}
-    has_scores = unseen.get("pixels") and unseen.get("overall_accuracy") is not None
-    return unseen if has_scores else None
+    scores = (content.get("scores") or {}).get("test_scores") or {}
+    has_scores = scores.get("pixels") and scores.get("overall_accuracy") is not None
+    return scores if has_scores else None
 
 
 def known_areas(areas: list[Mapping[str, Any]]) -> bool:

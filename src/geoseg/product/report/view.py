@@ -38,7 +38,7 @@ def view(content: Content) -> dict[str, Any]:
     model = content.get("model") or {}
     history = model.get("history") or []
     grid = content.get("grid") or {}
-    unseen = scores_view((content.get("scores") or {}).get("unseen"), areas)
+    test_scores = scores_view((content.get("scores") or {}).get("test_scores"), areas)
     return {
         **{key: content.get(key) for key in PARTS},
         "title": content.get("title") or content["name"],
@@ -48,9 +48,9 @@ def view(content: Content) -> dict[str, Any]:
         "areas": _areas(areas),
         "confidence": _confidence(content.get("confidence")),
         "season": _season(content.get("inputs") or []),
-        "unseen": unseen,
+        "test_scores": test_scores,
         "training": (content.get("scores") or {}).get("training"),
-        "bars": comparison(unseen, content.get("baselines") or {}),
+        "bars": comparison(test_scores, content.get("baselines") or {}),
         "card": card_lines(model),
         "charts": _charts(history),
         "epochs": len(history),

@@ -47,7 +47,7 @@ def write_report(
     ``areas.ClassArea``, with ``p10_confidence`` and ``low_share``), ``nodata_pixels``, ``confidence``
     (as ``certainty.Certainty``), ``quality`` (``seam``, ``completeness``), ``gates``
     (a list: ``name``, ``judged``, ``passed``, ``why``), ``released`` (``gates``, ``at``, ``by``, of a
-    map that fails some and is published all the same), ``scores`` (``unseen``, ``training``),
+    map that fails some and is published all the same), ``scores`` (``test_scores``, ``training``),
     ``baselines``, ``model`` (``id``, ``card``, ``history``), ``plan``, ``seconds``, ``versions``,
     ``config``; and what only some runs have: ``polygons`` (their number),
     ``vectors`` (a list with the areas of each class), ``parcels``, ``change``: see ``products`` for the

@@ -47,7 +47,7 @@ class ConfidenceHistogram:
         low, high = np.searchsorted(self.key, [start * _VALUES, stop * _VALUES])
         return type(self)(self.key[low:high] - start * _VALUES, self.count[low:high])
 
-    def followed_by(self, other: Self, before: int) -> Self:
+    def concat(self, other: Self, before: int) -> Self:
         """Both, the other's regions numbered from ``before`` on."""
         return type(self)(
             np.concatenate([self.key, other.key + before * _VALUES]),

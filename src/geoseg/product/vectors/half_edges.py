@@ -71,7 +71,7 @@ class HalfEdges:
         x, y = self.x[chosen], self.y[chosen]
         return type(self)(owner, x, y, following, self.degree[chosen], self.apart[chosen])
 
-    def followed_by(self, other: Self) -> Self:
+    def concat(self, other: Self) -> Self:
         """Both tables; owners and successors are taken as they are."""
         return type(self)(
             np.concatenate([self.owner, other.owner]),
@@ -188,7 +188,7 @@ def find_half_edges(
 
     slot = np.full((len(x), 4), -1, np.int32)
     slot.ravel()[number] = np.arange(len(before), len(before) + len(number), dtype=np.int32)
-    table = before.followed_by(found)
+    table = before.concat(found)
     return table, _connect(table.next, _Vertices(x.astype(np.int32), borders, slot), hanging)
 
 

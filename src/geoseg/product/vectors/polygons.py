@@ -86,7 +86,7 @@ def _batches(arriving: Iterator[RegionTable]) -> Iterator[RegionTable]:
     ``_BATCH``: so the cuts do not depend on the strips."""
     kept, before = RegionTable.none(), 0
     for more in arriving:
-        kept = kept.followed_by(more)
+        kept = kept.concat(more)
         sizes = kept.rings.points()
         number = (before + np.cumsum(sizes) - sizes) // _BATCH
         cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist()]

@@ -52,7 +52,7 @@ class Regions:
         """The regions at ``chosen`` (indices, a mask or a slice)."""
         return type(self)(self.code[chosen], self.pixels[chosen], self.last[chosen])
 
-    def followed_by(self, other: Self) -> Self:
+    def concat(self, other: Self) -> Self:
         """Both tables, one after the other."""
         return type(self)(
             np.concatenate([self.code, other.code]),
@@ -94,12 +94,12 @@ class RegionTable:
             self.rings.slice(start, stop),
         )
 
-    def followed_by(self, other: Self) -> Self:
+    def concat(self, other: Self) -> Self:
         """Both tables, the other's regions behind these."""
         return type(self)(
-            self.regions.followed_by(other.regions),
-            self.confidence.followed_by(other.confidence, len(self)),
-            self.rings.followed_by(other.rings),
+            self.regions.concat(other.regions),
+            self.confidence.concat(other.confidence, len(self)),
+            self.rings.concat(other.rings),
         )
 
 
@@ -188,8 +188,8 @@ class Seam:
         if self._noted:
             self._noted.add(*vertices[:2], row, len(codes))
         wedges, hanging = find_half_edges(strip, vertices, kept, self._hanging)
-        regions = self._regions.followed_by(found).joined(group)
-        counted = self._confidence.followed_by(tally, before).joined(group)
+        regions = self._regions.concat(found).joined(group)
+        counted = self._confidence.concat(tally, before).joined(group)
         self._above = codes[-1], places[-1]
         return self._split(regions, counted, wedges, hanging)
 

@@ -59,7 +59,7 @@ class Rings:
             first - first[0],
         )
 
-    def followed_by(self, other: Self) -> Self:
+    def concat(self, other: Self) -> Self:
         """All polygons, the other's behind these."""
         return type(self)(
             np.concatenate([self.x, other.x]),

@@ -29,7 +29,7 @@ from geoseg.product.vectors.vertex_index import Floats, Vertices
 def simplify(arcs: Arcs, tolerance: float, vertices: Vertices) -> NDArray[np.bool_]:
     """Which points of the arcs stay when borders may move by ``tolerance`` pixels."""
     state = _Chain.of(arcs)
-    state.measure(np.flatnonzero(~arcs.joint), tolerance)
+    state.measure(np.flatnonzero(~arcs.node), tolerance)
     while len(found := np.flatnonzero(np.isfinite(state.cost))):
         least = found[state.is_least(found)]
         before, after = state.before[least], state.after[least]
@@ -83,12 +83,12 @@ class _Chain:
         self.after[before], self.before[after] = after, before
         beside = np.zeros(len(self.stays), bool)
         beside[before] = beside[after] = True
-        return np.flatnonzero(beside & ~self.arcs.joint)
+        return np.flatnonzero(beside & ~self.arcs.node)
 
     def measure(self, point: Ints, tolerance: float) -> None:
         """Set the cost of points from all that lies between their neighbours."""
         arcs, before, after = self.arcs, self.before[point], self.after[point]
-        straight = arcs.joint[before] & arcs.joint[after]
+        straight = arcs.node[before] & arcs.node[after]
         lost = straight & ~arcs.erasable[arcs.arc[point]]
         self.cost[point[lost]] = np.inf
         point, before, after = point[~lost], before[~lost], after[~lost]

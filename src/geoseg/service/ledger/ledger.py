@@ -137,10 +137,12 @@ class Ledger(Seen):
         self._runs[order_id] = run_id
         return self._change(order_id, lambda c, now: transitions.begin(c, order_id, run_id, now))
 
-    def beat(self, order_id: int) -> bool:
+    def renew_lease(self, order_id: int) -> bool:
         """Renew the lease; False where the order is no longer this run's, which then must stop."""
         run_id, moment = self._run(order_id), self._database.moment
-        return self._database.write(lambda c: transitions.beat(c, order_id, run_id, moment(c)))
+        return self._database.write(
+            lambda c: transitions.renew_lease(c, order_id, run_id, moment(c))
+        )
 
     def begin_publishing(self, order_id: int, after: int = 0, destination: str = "") -> Order:
         """Publishing begins: the order gets the version that it keeps, and is not superseded.
@@ -162,18 +164,20 @@ class Ledger(Seen):
             lambda c, _: transitions.finish(c, order_id, run_id, state, reason, version),
         )
 
-    def put_off(self, order_id: int, reason: str, due: dt.datetime | None = None) -> Order:
+    def reschedule(self, order_id: int, reason: str, due: dt.datetime | None = None) -> Order:
         """The run has failed and may succeed another time: at ``due``, by default after the
         service's wait. Where its tries are used up, the order has failed."""
         retry = self._retry
-        return self._put_off(order_id, lambda c, r: transitions.put_off(c, r, reason, retry, due))
+        return self._reschedule(
+            order_id, lambda c, r: transitions.reschedule(c, r, reason, retry, due)
+        )
 
     def hold(self, order_id: int, reason: str) -> Order:
         """The run met a fault of its place: the order waits till that is mended, its tries stay."""
         retry = self._retry
-        return self._put_off(order_id, lambda c, row: transitions.hold(c, row, reason, retry))
+        return self._reschedule(order_id, lambda c, row: transitions.hold(c, row, reason, retry))
 
-    def _put_off(self, order_id: int, change: Callable[[Connection, Row[Any]], None]) -> Order:
+    def _reschedule(self, order_id: int, change: Callable[[Connection, Row[Any]], None]) -> Order:
         run_id = self._run(order_id)
 
         def work(connection: Connection, _: Moment) -> None:
@@ -192,26 +196,26 @@ class Ledger(Seen):
     ) -> Order | None:
         """Its run is gone without a word: it is put off. ``held``: it had met a fault of its place,
         which it could not tell the ledger."""
-        retry, change = self._retry, transitions.hold if held else transitions.put_off
+        retry, change = self._retry, transitions.hold if held else transitions.reschedule
         return self._unless_moved(order, lambda c, row, _: change(c, row, reason, retry), gone)
 
     def cancelled(self, order: Order, reason: str, gone: bool = False) -> Order | None:
         """Its run was cancelled."""
         return self._unless_moved(order, lambda c, row, _: transitions.cancel(c, row, reason), gone)
 
-    def expect(self, order: Order) -> Order | None:
+    def grant_start(self, order: Order) -> Order | None:
         """Its run is under way and has ``START_SECONDS`` to begin it."""
-        return self._unless_moved(order, transitions.expect)
+        return self._unless_moved(order, transitions.grant_start)
 
-    def again(self, order: Order) -> Order | None:
+    def retry(self, order: Order) -> Order | None:
         """Claim the next attempt of a waiting order."""
         return self._unless_moved(
-            order, lambda c, row, _: transitions.again(c, row, f"try {row.tries + 1}")
+            order, lambda c, row, _: transitions.retry(c, row, f"try {row.tries + 1}")
         )
 
     # For the operator
 
-    def retry(self, order_id: int) -> Order:
+    def send(self, order_id: int) -> Order:
         """Send an order that ended badly, or waits, on its way with all its tries."""
         return self._change(order_id, lambda c, _: transitions.send(c, order_id, SENDABLE, False))
 

@@ -46,7 +46,7 @@ def claim(connection: Connection, new: dict[str, Any]) -> int | None:
     if known and known.state != "superseded":
         return None
     if known:
-        again(connection, known, "its imagery is the newest again", **_ANEW)
+        retry(connection, known, "its imagery is the newest again", **_ANEW)
         made = int(known.id)
     else:
         now = utc_now()
@@ -88,7 +88,7 @@ def begin(connection: Connection, order_id: int, run_id: str, now: Moment) -> No
     move(connection, row, "running", run_id=run_id, due=None, **_lease(now, LEASE_SECONDS))
 
 
-def beat(connection: Connection, order_id: int, run_id: str, now: Moment) -> bool:
+def renew_lease(connection: Connection, order_id: int, run_id: str, now: Moment) -> bool:
     """Renew the run's lease; False where the order is no longer the run's."""
     renewed = connection.execute(
         update(orders).where(*_own(order_id, run_id)).values(**_lease(now, LEASE_SECONDS))
@@ -141,7 +141,7 @@ def _fail(connection: Connection, row: Row[Any], reason: str, **values: Any) -> 
     move(connection, row, state, reason=reason, due=None, **values)
 
 
-def put_off(
+def reschedule(
     connection: Connection,
     row: Row[Any],
     reason: str,
@@ -175,7 +175,7 @@ def hold(connection: Connection, row: Row[Any], reason: str, retry: RetryConfig)
 
 
 def own_to_put_off(connection: Connection, order_id: int, run_id: str) -> Row[Any] | None:
-    """The order's row for ``put_off`` or ``hold`` by the run itself; None where that was done."""
+    """The order's row for ``reschedule`` or ``hold`` by the run itself; None where that was done."""
     row = locked(connection, order_id)
     if row.run_id == run_id and row.state in ("waiting", "failed", "superseded"):
         return None
@@ -192,14 +192,14 @@ def unchanged(connection: Connection, order: Order, now: Moment, gone: bool) -> 
     return row if same and (gone or not _held(row, now)) else None
 
 
-def expect(connection: Connection, row: Row[Any], now: Moment) -> None:
+def grant_start(connection: Connection, row: Row[Any], now: Moment) -> None:
     """Give the order's run some time to begin it, unless it was given already."""
     if not row.lease_clock:
         lease = _lease(now, START_SECONDS)
         connection.execute(update(orders).where(orders.c.id == row.id).values(**lease))
 
 
-def again(connection: Connection, row: Row[Any], reason: str, **values: Any) -> None:
+def retry(connection: Connection, row: Row[Any], reason: str, **values: Any) -> None:
     """Claim the order's next attempt."""
     following = {"attempt": row.attempt + 1, "run_id": "", "lease_clock": "", "due": None}
     move(connection, row, "claimed", reason=reason, **following, **values)
