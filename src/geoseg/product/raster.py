@@ -26,7 +26,7 @@ from geoseg.io import files
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.io.raster.gdal import cores, small_cache
 from geoseg.io.raster.scratch import Scratch, scratch
-from geoseg.io.vector import dbase
+from geoseg.io.vector.ogr import write_dbf
 from geoseg.legend import NODATA, Legend
 from geoseg.product import style
 from geoseg.product.style import read_legend
@@ -166,7 +166,7 @@ def _write_side_files(legend: Legend, counts: NDArray[np.int64], paths: Sequence
     files.write_text(class_path.with_suffix(".qml"), style.raster_style(legend))
     files.write_text(class_path.with_suffix(".sld"), style.raster_sld(legend))
     files.write_text(_side_file(class_path), style.side_file(legend, table))
-    dbase.write_dbf(class_path.with_name(class_path.name + ".vat.dbf"), table)
+    write_dbf(class_path.with_name(class_path.name + ".vat.dbf"), table)
     # GDAL and QGIS keep statistics there: those of an earlier map would stretch this one wrongly.
     for path in others:
         _side_file(path).unlink(missing_ok=True)
