@@ -283,9 +283,7 @@ def _on_grid(
     meets[shapely.STRtree(reprojected.shapes).query(_box(grid, grid.window), "intersects")] = True
     sieve.drop(~meets, "outside the imagery")
     sieve.note(wrong, "an invalid geometry, mended")
-    sieve.note(
-        reprojected.cut, "reaching far beyond the imagery, and cut there to be carried over"
-    )
+    sieve.note(reprojected.cut, "reaching far beyond the imagery, and cut there to be carried over")
     return reprojected.shapes[sieve.kept]
 
 

@@ -19,7 +19,7 @@ from pystac.extensions.projection import ProjectionExtension
 from geoseg.grid import Grid
 from geoseg.io import files
 from geoseg.legend import NODATA, Legend, LegendClass
-from geoseg.product.extent import extent
+from geoseg.product.map_frame import extent
 
 EXTENSIONS = tuple(
     f"https://stac-extensions.github.io/{name}/schema.json"

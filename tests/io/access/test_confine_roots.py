@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from affine import Affine
 
-from geoseg.analysis.parcels.declared import declarations
+from geoseg.analysis.parcels.verdicts import declarations
 from geoseg.errors import ConfigError, ConfinedError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.patterns import find

@@ -24,7 +24,7 @@ from geoseg.io.raster import geotiffs, rasters
 from geoseg.io.raster.scratch import scratch
 from geoseg.io.vector.ogr import write_dbf
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
-from geoseg.product.raster import Making, mosaic
+from geoseg.product.raster import RasterOptions, mosaic
 
 LEGEND = Legend(tuple(LegendClass(3 * i, f"crop {i}", PALETTE[i]) for i in range(4)))
 GRID = Grid("EPSG:32633", Affine(10, 0, 5e5, 0, -10, 5e6), 1100, 1300)
@@ -60,10 +60,10 @@ def write_parts(folder: Path, values: NDArray[np.uint8], side: int) -> list[tupl
 
 def make(folder: Path, side: int = 512, compression: str = "deflate") -> dict[str, Path]:
     (folder / "parts").mkdir(parents=True)
-    making = Making(LAYERS, ProductsConfig(compression=compression).compression, TAGS)
+    options = RasterOptions(LAYERS, ProductsConfig(compression=compression).compression, TAGS)
     paths = {name: folder / f"m_{name}.tif" for name in band_slices(LAYERS, len(LEGEND))}
     parts = write_parts(folder / "parts", stack(), side)
-    mosaic(parts, GRID, LEGEND, list(paths.values()), Silent(), making)
+    mosaic(parts, GRID, LEGEND, list(paths.values()), Silent(), options)
     return paths
 
 

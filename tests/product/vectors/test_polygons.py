@@ -48,8 +48,8 @@ def by_strips(codes: Codes, rows: int) -> tuple[RegionTable, NDArray[np.object_]
     seam, found = Seam(width), RegionTable.none()
     for row in range(0, height, rows):
         strip = codes[row : row + rows]
-        found = found.followed_by(seam.add(strip, strip, row))
-    found = found.followed_by(seam.finish(height))
+        found = found.concat(seam.add(strip, strip, row))
+    found = found.concat(seam.finish(height))
     return found, found.rings.polygons(Grid(None, Affine.identity(), height, width))
 
 
@@ -145,7 +145,7 @@ def test_rings_turn_as_the_standard_says() -> None:
     """On a north-up map exteriors run counter-clockwise, holes clockwise."""
     codes = np.pad(np.full((2, 2), 2, np.uint8), 2, constant_values=1)
     seam = Seam(6)
-    found = seam.add(codes, codes, 0).followed_by(seam.finish(6))
+    found = seam.add(codes, codes, 0).concat(seam.finish(6))
     outlines = found.rings.polygons(Grid(UTM, Affine(10, 0, 5e5, 0, -10, 5e6), 6, 6))
     assert shapely.is_ccw(shapely.get_exterior_ring(outlines)).all()
     holes = [hole for polygon in outlines for hole in polygon.interiors]

@@ -20,14 +20,14 @@ from geoseg.product.vectors.vertex_index import Floats, Triangles, Vertices, hol
 
 @dataclass(frozen=True)
 class Arcs:
-    """The points of rings, each ring from a joint to the same joint again."""
+    """The points of rings, each ring from a node to the same node again."""
 
     x: Floats
     y: Floats
-    joint: NDArray[np.bool_]
+    node: NDArray[np.bool_]
     """Ends of arcs. Where an island has none, its least point is one, and the one farthest away."""
     meeting: NDArray[np.bool_]
-    """Joints where borders meet: these never move."""
+    """Nodes where borders meet: these never move."""
     arc: Ints
     """Number of the arc that the point is in, or begins."""
     erasable: NDArray[np.bool_]
@@ -43,25 +43,25 @@ class Arcs:
     @classmethod
     def of(cls, rings: Rings) -> Self:
         """The arcs of some polygons."""
-        order, joint, single = _from_joints(rings)
+        order, node, single = _from_nodes(rings)
         sizes = np.diff(rings.starts)
         place = np.arange(len(order)) + np.repeat(np.arange(len(sizes)), sizes)
         stops = rings.starts[1:] + np.arange(len(sizes))
         index = np.empty(len(order) + len(sizes), np.int64)
         index[place] = order
         index[stops] = order[rings.starts[:-1]]
-        x, y, joint = rings.x[index], rings.y[index], joint[index]
-        _anchor(x, y, joint, stops - sizes, stops, single)
+        x, y, node = rings.x[index], rings.y[index], node[index]
+        _anchor(x, y, node, stops - sizes, stops, single)
         ring = np.repeat(np.arange(len(sizes)), sizes + 1)
-        arc = np.cumsum(joint) - 1
-        begins = np.flatnonzero(joint)
+        arc = np.cumsum(node) - 1
+        begins = np.flatnonzero(node)
         apart = rings.apart[index[begins]]
         ends = np.append(apart[1:], np.uint32(0))
         alone = _share(apart >> np.uint32(16), ends & np.uint32(0xFFFF)) | single[ring[begins]]
         # The map's corners do not know what is around them.
         alone |= (apart == 0) | (ends == 0)
         meeting, side = rings.degree[index] > 2, _sides(x[begins], y[begins])
-        return cls(x, y, joint, meeting, arc, ~alone, side, stops, rings.first)
+        return cls(x, y, node, meeting, arc, ~alone, side, stops, rings.first)
 
     def own_inside(self, triangles: Triangles, start: Ints, stop: Ints) -> Ints:
         """How many of the points ``start`` to ``stop - 1`` each closed triangle holds."""
@@ -98,31 +98,31 @@ def spread(start: Ints, stop: Ints) -> tuple[Ints, Ints]:
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes - start, sizes)
 
 
-def _from_joints(rings: Rings) -> tuple[Ints, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Points of each ring from its first joint on; which points (of the rings) are joints; which
+def _from_nodes(rings: Rings) -> tuple[Ints, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Points of each ring from its first node on; which points (of the rings) are nodes; which
     rings have only one."""
-    joint = rings.degree > 2
+    node = rings.degree > 2
     sizes = np.diff(rings.starts)
     ring = np.repeat(np.arange(len(sizes)), sizes)
-    single = np.bincount(ring[joint], minlength=len(sizes)) <= 1
+    single = np.bincount(ring[node], minlength=len(sizes)) <= 1
     first = rings.starts[:-1].copy()
-    joints = np.flatnonzero(joint)[::-1]
-    first[ring[joints]] = joints
-    joint[first] = True
+    nodes = np.flatnonzero(node)[::-1]
+    first[ring[nodes]] = nodes
+    node[first] = True
     start = rings.starts[ring]
     order = start + (np.arange(len(ring)) + first[ring] - 2 * start) % sizes[ring]
-    return order, joint, single
+    return order, node, single
 
 
 def _anchor(
     x: Floats,
     y: Floats,
-    joint: NDArray[np.bool_],
+    node: NDArray[np.bool_],
     starts: Ints,
     stops: Ints,
     single: NDArray[np.bool_],
 ) -> None:
-    """Give rings with a single joint another one: the point farthest from it, the least of equals."""
+    """Give rings with a single node another one: the point farthest from it, the least of equals."""
     starts, stops = starts[single], stops[single]
     if not len(starts):
         return
@@ -130,7 +130,7 @@ def _anchor(
     away = (x[point] - x[starts][owner]) ** 2 + (y[point] - y[starts][owner]) ** 2
     # By distance, then backwards by row and column; the last of each ring is the one.
     order = np.lexsort((-x[point], -y[point], away, owner))
-    joint[point[order[np.cumsum(stops - starts) - 1]]] = True
+    node[point[order[np.cumsum(stops - starts) - 1]]] = True
 
 
 def place_of(x: Floats, y: Floats) -> NDArray[np.uint64]:
