@@ -13,9 +13,9 @@ import pytest
 from affine import Affine
 from shapely.geometry import Point, box
 
-from geoseg.analysis.change.files import ChangeRequest, compare_files
+from geoseg.analysis.change.outputs import ChangeRequest, compare_files
 from geoseg.analysis.control_points import score_points
-from geoseg.analysis.parcels.declared import declarations
+from geoseg.analysis.parcels.verdicts import declarations
 from geoseg.config import LabelsConfig
 from geoseg.errors import ConfigError, LabelError, ParcelError
 from geoseg.feedback import Silent

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from geoseg.analysis.change import compare as comparing
-from geoseg.analysis.change.files import ChangeRequest, compare_files
-from geoseg.analysis.change.transitions import Transitions
+from geoseg.analysis.change.compare import Transitions
+from geoseg.analysis.change.outputs import ChangeRequest, compare_files
 from geoseg.errors import GridMismatchError, OutputError, RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid

@@ -26,7 +26,8 @@ from geoseg.io import configs, legends, plain_yaml
 from geoseg.io.raster import geotiffs
 from geoseg.legend import Legend, LegendClass
 from geoseg.product import style
-from geoseg.product.raster import mosaic, read_legend
+from geoseg.product.raster import mosaic
+from geoseg.product.style import read_legend
 
 GOOD = Legend(
     (
@@ -200,12 +201,11 @@ def table_names(text: str) -> dict[int, tuple[Any, Any]]:
 @settings(max_examples=200, deadline=None)
 def test_names_survive_in_styles(legend: Legend) -> None:
     expected = {c.code: (c.name, c.color) for c in legend}
+    table = style.attribute_table(legend, [7] * len(legend))
+    names = {c.code: c.name for c in legend}
     assert sld_names(style.raster_sld(legend)) == expected
     assert qml_names(style.raster_style(legend)) == expected
-    assert (
-        table_names(style.side_file(legend, style.attribute_table(legend, [7] * len(legend))))
-        == expected
-    )
+    assert table_names(style.category_names(names, table)) == expected
 
 
 def gdal_names(path: Path) -> tuple[dict[int, str], dict[int, tuple[str, str]]]:

@@ -19,8 +19,9 @@ from geoseg.grid import Grid, Window
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.product.areas import area_table, pixel_area
-from geoseg.product.quicklook import write_quicklook
-from geoseg.product.raster import mosaic, read_legend
+from geoseg.product.pictures import write_quicklook
+from geoseg.product.raster import mosaic
+from geoseg.product.style import read_legend
 from geoseg.tiling import Lattice, Plan
 
 LEGEND = Legend(

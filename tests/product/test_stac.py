@@ -23,7 +23,7 @@ from rasterio import CRS
 
 from geoseg.grid import Grid
 from geoseg.legend import Legend, LegendClass
-from geoseg.product.extent import extent
+from geoseg.product.map_frame import extent
 from geoseg.product.stac import Description, Network, Product, write_item
 
 LEGEND = Legend(

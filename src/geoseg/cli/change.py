@@ -33,7 +33,7 @@ def change(
     layer: Annotated[str | None, typer.Option(help="Needed where the file has several.")] = None,
 ) -> None:
     """Compare two maps of one grid: transition matrix, change raster, changed parcels."""
-    from geoseg.analysis.change.files import ChangeRequest, compare_files
+    from geoseg.analysis.change.outputs import ChangeRequest, compare_files
 
     request = ChangeRequest(before, after, above, parcels, layer)
     for line in compare_files(request, output, Console()):

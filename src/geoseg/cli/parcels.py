@@ -52,8 +52,7 @@ def parcels(  # noqa: PLR0913
     ] = 50.0,
 ) -> None:
     """Give each parcel its crop by the map, and check what was declared for it."""
-    from geoseg.analysis.parcels.check import ParcelRequest
-    from geoseg.analysis.parcels.files import check_file, default_confidence
+    from geoseg.analysis.parcels.check import ParcelRequest, check_file, default_confidence
     from geoseg.analysis.parcels.verdicts import Limits
 
     request = ParcelRequest(

@@ -14,7 +14,7 @@ from geoseg.engine.probe import block_at
 from geoseg.errors import RasterError
 from geoseg.grid import Grid, Window
 from geoseg.io.raster import rasters
-from geoseg.io.vector.vectors import attributes_at
+from geoseg.io.vector.label_polygons import attributes_at
 from geoseg.legend import NODATA
 from geoseg.pipeline.run import RunFolder
 from geoseg.product.vectors.polygons import LAYER

@@ -18,7 +18,7 @@ from geoseg.imagery.scenes import Scene
 from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs
 from geoseg.io.raster import rasters
-from geoseg.io.vector.vector_info import layers
+from geoseg.io.vector.vector_files import layers
 from geoseg.legend import Legend
 from geoseg.pipeline.checks import (
     plan_blocks,

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from geoseg.io.vector.vector_info import Column, LayerInfo
+from geoseg.io.vector.vector_files import Column, LayerInfo
 
 
 def vector_lines(path: Path, layers: Sequence[LayerInfo]) -> Iterator[str]:

@@ -19,9 +19,16 @@ from geoseg.errors import LabelError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.left_out import LeftOut, Sieve, left_out_lines
 from geoseg.io.raster import rasters
-from geoseg.io.vector import vectors
-from geoseg.io.vector.geometries import are_collections, areal_parts, is_areal
-from geoseg.io.vector.reprojection import Carrier, invalid, mend, without_empty
+from geoseg.io.vector import label_polygons
+from geoseg.io.vector.geometries import (
+    Reprojector,
+    are_collections,
+    areal_parts,
+    invalid,
+    is_areal,
+    mend,
+    without_empty,
+)
 from geoseg.legend import UNKNOWN, Legend, show, spell
 
 _RASTERS = {".tif", ".tiff", ".vrt", ".jp2", ".img"}
@@ -144,7 +151,7 @@ class _PolygonLabels:
 
     @classmethod
     def open(cls, config: LabelsConfig, grid: Grid, legend: Legend) -> _PolygonLabels:
-        rows = vectors.read_polygons(config.file, config.layer, [config.attribute])
+        rows = label_polygons.read_polygons(config.file, config.layer, [config.attribute])
         if grid.crs is None:
             raise LabelError(
                 f"{config.file}: polygons cannot be laid on imagery without a CRS; give the labels "
@@ -154,8 +161,8 @@ class _PolygonLabels:
         names = np.array([spell(value) for value in values], dtype=object)
         sieve = Sieve(names)
         named = _named(rows.geometry, names, _ignored(config, legend), sieve)
-        carrier = Carrier(rows.crs, grid, str(config.file), "the imagery's", LabelError)
-        shapes = _on_grid(named, carrier, grid, sieve)
+        reprojector = Reprojector(rows.crs, grid, str(config.file), "the imagery's", LabelError)
+        shapes = _on_grid(named, reprojector, grid, sieve)
         sieve.note(are_collections(rows.geometry), "a collection, of which polygons alone count")
         if not len(shapes):
             raise LabelError(
@@ -264,20 +271,20 @@ def _named(
 
 
 def _on_grid(
-    shapes: NDArray[np.object_], carrier: Carrier, grid: Grid, sieve: Sieve
+    shapes: NDArray[np.object_], reprojector: Reprojector, grid: Grid, sieve: Sieve
 ) -> NDArray[np.object_]:
     """Those that meet the grid, valid and in its CRS."""
     wrong = invalid(shapes)
     whole = without_empty(mend(shapes, wrong))
     sieve.drop(shapely.is_missing(whole), "a polygon without area")
-    carried = carrier.carry(whole)
-    sieve.drop(carried.lost, "beyond what the imagery's CRS has a place for")
+    reprojected = reprojector.reproject(whole)
+    sieve.drop(reprojected.lost, "beyond what the imagery's CRS has a place for")
     meets = np.zeros(len(shapes), dtype=bool)
-    meets[shapely.STRtree(carried.shapes).query(_box(grid, grid.window), "intersects")] = True
+    meets[shapely.STRtree(reprojected.shapes).query(_box(grid, grid.window), "intersects")] = True
     sieve.drop(~meets, "outside the imagery")
     sieve.note(wrong, "an invalid geometry, mended")
-    sieve.note(carried.cut, "reaching far beyond the imagery, and cut there to be carried over")
-    return carried.shapes[sieve.kept]
+    sieve.note(reprojected.cut, "reaching far beyond the imagery, and cut there to be carried over")
+    return reprojected.shapes[sieve.kept]
 
 
 def _indices(names: Any, legend: Legend, where: str) -> NDArray[np.int16]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geoseg.analysis.parcels.check import ParcelRequest, check_parcels, require_parcels
-from geoseg.analysis.parcels.placing import Placer
+from geoseg.analysis.parcels.projection import ParcelProjector
 from geoseg.analysis.parcels.verdicts import Limits
 from geoseg.pipeline.run import Record, Run
 
@@ -25,7 +25,7 @@ def require_run(run: Run) -> None:
     request = _request(run)
     if request is not None:
         layer, _ = require_parcels(request, run.legend)
-        Placer(layer, run.scenes[0].grid, str(run.scenes[0].files[0]))
+        ParcelProjector(layer, run.scenes[0].grid, str(run.scenes[0].files[0]))
 
 
 def _request(run: Run) -> ParcelRequest | None:

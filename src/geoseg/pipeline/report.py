@@ -18,8 +18,7 @@ from geoseg.pipeline.quality import map_quality, recorded_gates, recorded_releas
 from geoseg.pipeline.run import Record, Run
 from geoseg.product.areas import area_table
 from geoseg.product.confidence_stats import ConfidenceStats, confidence_stats
-from geoseg.product.pictures import map_pictures
-from geoseg.product.quicklook import write_quicklook
+from geoseg.product.pictures import map_pictures, write_quicklook
 from geoseg.product.report.outputs import purpose
 from geoseg.product.report.quality_summary import quality_summary as soundness_of
 from geoseg.product.report.score_lines import headline

@@ -12,7 +12,7 @@ from geoseg.engine.job import Job, open_job
 from geoseg.errors import BlockError, ProductError
 from geoseg.io import files
 from geoseg.pipeline.run import Record, Run
-from geoseg.product.raster import Making, mosaic
+from geoseg.product.raster import RasterOptions, mosaic
 
 
 def finish_map(run: Run) -> Record:
@@ -30,8 +30,8 @@ def finish_map(run: Run) -> Record:
         paths = [folder.layer(name) for name in job.slices]
         for name in set(LAYERS).difference(job.layers):
             folder.layer(name).unlink(missing_ok=True)  # an earlier map's
-        making = Making(job.layers, run.config.products.compression, _tags(run, job))
-        mosaic(parts, run.scenes[0].grid, run.legend, paths, run.progress, making)
+        options = RasterOptions(job.layers, run.config.products.compression, _tags(run, job))
+        mosaic(parts, run.scenes[0].grid, run.legend, paths, run.progress, options)
         record["outputs"] = [path.name for path in paths]
         record["run_id"] = job.run_id
     return record

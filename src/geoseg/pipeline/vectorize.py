@@ -9,7 +9,7 @@ from geoseg.config import VectorsConfig
 from geoseg.feedback import Progress
 from geoseg.io.raster import rasters
 from geoseg.pipeline.run import Record, Run
-from geoseg.product.raster import read_legend
+from geoseg.product.style import read_legend
 from geoseg.product.vectors.polygons import Vectorized, vectorize
 
 

@@ -1,4 +1,4 @@
-"""How much of each class there is: ground area of a pixel, and the table of areas."""
+"""How much of each class there is: ground area of a pixel, counts of pixels, the table of areas."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
-from geoseg.errors import RasterError
-from geoseg.grid import Grid, Window
+from geoseg.grid import Grid
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA, Legend
+from geoseg.product.crop_map import check_codes, map_grid, read_strip
 
 SQUARE_METRES = 10_000.0
 """In a hectare."""
@@ -57,57 +57,56 @@ def pixel_area(grid: Grid) -> NDArray[np.float64] | None:
 
 
 def _ground_area(crs: pyproj.CRS, geodetic: pyproj.CRS, grid: Grid) -> NDArray[np.float64]:
-    """m² of the middle pixel of each row, measured in an equal-area projection of the ellipsoid."""
+    """m² of the middle pixel of each row, in the cylindrical equal-area projection of the ellipsoid."""
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     col = np.array([[grid.width // 2], [grid.width // 2 + 1]])
     row = np.arange(grid.height + 1)
     to_ground = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
-    x, y = to_ground.transform(a * col + b * row + c, d * col + e * row + f)
+    lon, lat = to_ground.transform(a * col + b * row + c, d * col + e * row + f)
     radians = geodetic.axis_info[0].unit_conversion_factor
     geod = crs.get_geod() or pyproj.Geod(ellps="WGS84")
-    x, y = x * radians, _equal_area(y * radians, geod)
+    # "over": a pixel on the 180th meridian is not cut in two.
+    equal_area = pyproj.Proj(proj="cea", a=geod.a, b=geod.b, over=True)
+    x, y = equal_area(lon * radians, lat * radians, radians=True)
     # Half the cross product of a quadrilateral's diagonals is its area.
     right = (x[1, 1:] - x[0, :-1]) * (y[0, 1:] - y[1, :-1])
     left = (x[0, 1:] - x[1, :-1]) * (y[1, 1:] - y[0, :-1])
     return np.asarray(np.abs(right - left) / 2)
 
 
-def _equal_area(latitude: NDArray[np.float64], geod: pyproj.Geod) -> NDArray[np.float64]:
-    """m² per radian of longitude from the equator to a latitude (radians), negative south.
+class PixelCounts:
+    """Pixels by their value, and the area of these: every count of a map's classes is one of these."""
 
-    With the longitude as x it is the cylindrical equal-area projection: Snyder, Map Projections, A
-    Working Manual (USGS 1395, 1987), equation 3-12 times a²/2.
-    """
-    sine, e = np.sin(latitude), np.sqrt(geod.es)
-    if e == 0:
-        return np.asarray(geod.a**2 * sine)
-    q = sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e
-    return np.asarray(geod.b**2 / 2 * q)
+    def __init__(self, row_area: NDArray[np.float64] | None, size: int = 256) -> None:
+        """``row_area``: area of a pixel of each row of the map; ``size``: values are 0 to size - 1."""
+        self._row_area = row_area
+        self.pixels = np.zeros(size, np.int64)
+        self.area = None if row_area is None else np.zeros(size)
+
+    def add(
+        self, values: NDArray[np.integer], row: int, chosen: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Count a window ``[height, width]`` from ``row`` of the map on, or its ``chosen`` pixels."""
+        size = len(self.pixels)
+        some = values.ravel() if chosen is None else values[chosen]
+        pixels = np.bincount(some, minlength=size)
+        self.pixels += pixels
+        if self._row_area is None or self.area is None:
+            return
+        rows = self._row_area[row : row + len(values), np.newaxis]
+        if np.all(rows == rows[:1]):
+            self.area += pixels * rows[0]
+            return
+        each = np.broadcast_to(rows, values.shape)
+        self.area += np.bincount(some, each.ravel() if chosen is None else each[chosen], size)
 
 
-def read_strip(
-    class_path: Path, confidence_path: Path, window: Window
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Codes and confidences (percent) in a window, ``uint8[height, width]`` each."""
-    codes, _ = rasters.read(class_path, [1], window)
-    confidence, _ = rasters.read(confidence_path, [1], window)
-    return codes[0], confidence[0]
-
-
-def map_grid(class_path: Path, confidence_path: Path) -> Grid:
-    """The grid of a class raster and its confidence raster.
-
-    ``GridMismatchError`` where they differ, ``RasterError`` where one is no single uint8 band.
-    """
-    found = [rasters.describe(path) for path in (class_path, confidence_path)]
-    for info in found:
-        if info.dtype != "uint8" or info.count != 1:
-            raise RasterError(
-                f"{info.path} holds {info.count} band(s) of {info.dtype}; class and confidence "
-                "rasters are one band of uint8. Name the two rasters a geoseg run wrote."
-            )
-    found[0].grid.require(found[1].grid, str(class_path), str(confidence_path))
-    return found[0].grid
+def count_classes(class_path: Path) -> NDArray[np.int64]:
+    """Pixels of each code in a class raster, ``int64[256]``; read strip by strip."""
+    counts = PixelCounts(None)
+    for window in rasters.describe(class_path).grid.windows(geotiffs.TILE):
+        counts.add(rasters.read(class_path, [1], window)[0][0], window.row)
+    return counts.pixels
 
 
 def area_table(class_path: Path, confidence_path: Path, legend: Legend) -> tuple[ClassArea, ...]:
@@ -116,16 +115,13 @@ def area_table(class_path: Path, confidence_path: Path, legend: Legend) -> tuple
     Reads strip by strip. Raises ``RasterError`` for a code that the legend does not have.
     """
     grid = map_grid(class_path, confidence_path)
-    hectares = pixel_area(grid)
-    pixels, certainty, area = np.zeros(256, np.int64), np.zeros(256, np.int64), np.zeros(256)
+    counts = PixelCounts(pixel_area(grid), 256 * 256)
     for window in grid.windows(geotiffs.TILE):
         codes, confidence = read_strip(class_path, confidence_path, window)
-        rows = _count_by_row(codes)
-        pixels += rows.sum(axis=0)
-        # A confidence is at most 255, so float64 counts the sum exactly.
-        certainty += np.bincount(codes.ravel(), confidence.ravel(), 256).astype(np.int64)
-        if hectares is not None:
-            area += hectares[window.row : window.row_stop] @ rows
+        counts.add(codes.astype(np.int32) * 256 + confidence, window.row)
+    by_confidence = counts.pixels.reshape(256, 256)
+    pixels, percents = by_confidence.sum(axis=1), by_confidence @ np.arange(256)
+    area = None if counts.area is None else counts.area.reshape(256, 256).sum(axis=1)
     check_codes(np.flatnonzero(pixels), legend, class_path)
     total = int(pixels.sum() - pixels[NODATA])
     return tuple(
@@ -134,25 +130,9 @@ def area_table(class_path: Path, confidence_path: Path, legend: Legend) -> tuple
             entry.name,
             entry.color,
             count := int(pixels[entry.code]),
-            None if hectares is None else float(area[entry.code]),
+            None if area is None else float(area[entry.code]),
             count / total if total else 0.0,
-            float(certainty[entry.code] / count) if count else None,
+            float(percents[entry.code] / count) if count else None,
         )
         for entry in legend
     )
-
-
-def _count_by_row(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels of each code in each row, ``int64[rows, 256]``."""
-    offsets = np.arange(codes.shape[0])[:, np.newaxis] * 256
-    return np.bincount((codes + offsets).ravel(), minlength=codes.shape[0] * 256).reshape(-1, 256)
-
-
-def check_codes(found: NDArray[np.integer], legend: Legend, path: Path) -> None:
-    """``RasterError`` where a code is neither nodata nor in the legend."""
-    stray = np.setdiff1d(found, [NODATA, *legend.codes.tolist()])
-    if stray.size:
-        raise RasterError(
-            f"{path} holds the value {stray[0]}, which is not in the legend "
-            f"({', '.join(f'{c.code} {c.name}' for c in legend)}). Use the legend that made it."
-        )

@@ -17,7 +17,8 @@ from scipy import ndimage
 from geoseg.grid import Grid, Window
 from geoseg.io.raster import geotiffs
 from geoseg.legend import NODATA, Legend
-from geoseg.product.areas import map_grid, pixel_area, read_strip
+from geoseg.product.areas import PixelCounts, pixel_area
+from geoseg.product.crop_map import map_grid, read_strip
 from geoseg.product.map_frame import MapFrame
 
 LOW = 50
@@ -29,7 +30,7 @@ CELLS = 256
 ACROSS = 16 * geotiffs.TILE
 """Pixels of a row that are in memory at once."""
 
-PLACES = 8
+ZONES = 8
 """The largest of them are told."""
 
 
@@ -91,13 +92,14 @@ def confidence_stats(class_path: Path, confidence_path: Path, legend: Legend) ->
     """
     grid = map_grid(class_path, confidence_path)
     weights = pixel_area(grid)
-    spread, cells = np.zeros((256, 101)), _Cells(grid)
+    counts, cells = PixelCounts(weights, 256 * 101), _Cells(grid)
     for window in grid.windows(geotiffs.TILE, ACROSS):
         codes, percent = read_strip(class_path, confidence_path, window)
         mapped = (codes != NODATA) & (percent <= 100)
-        _count(spread, codes, percent, mapped, None if weights is None else weights[_rows(window)])
+        counts.add(codes.astype(np.int32) * 101 + percent, window.row, mapped)
         cells.add(window, mapped, mapped & (percent < LOW))
-    spread = spread[legend.codes]
+    amounts = counts.pixels.astype(np.float64) if counts.area is None else counts.area
+    spread = amounts.reshape(256, 101)[legend.codes]
     whole = _figures(0, spread.sum(axis=0))
     total = spread.sum() or 1.0
     return ConfidenceStats(
@@ -108,31 +110,8 @@ def confidence_stats(class_path: Path, confidence_path: Path, legend: Legend) ->
         p10=whole.p10,
         classes=tuple(_figures(c.code, row) for c, row in zip(legend, spread, strict=True)),
         cell=cells.side,
-        places=tuple(cells.places(weights)),
+        places=tuple(cells.zones(weights)),
     )
-
-
-def _rows(window: Window) -> slice:
-    return slice(window.row, window.row_stop)
-
-
-def _count(
-    spread: NDArray[np.float64],
-    codes: NDArray[np.uint8],
-    percent: NDArray[np.uint8],
-    mapped: NDArray[np.bool_],
-    weights: NDArray[np.float64] | None,
-) -> None:
-    """Add a window to ``spread`` [code, percent], by pixels or by the area of each row's pixels."""
-    keys = codes.astype(np.int32) * 101 + np.where(mapped, percent, 0)
-    if weights is None or weights.min() == weights.max():
-        counts = np.bincount(keys[mapped], minlength=spread.size) * (
-            1.0 if weights is None else weights[0]
-        )
-    else:
-        shares = np.broadcast_to(weights[:, np.newaxis], keys.shape)
-        counts = np.bincount(keys[mapped], shares[mapped], spread.size)
-    spread += counts.reshape(spread.shape)
 
 
 def _figures(code: int, spread: NDArray[np.float64]) -> ClassConfidence:
@@ -164,18 +143,18 @@ class _Cells:
             sums = np.add.reduceat(found, starts, axis=1, dtype=np.int64)
             np.add.at(total, (rows, cols[starts]), sums)
 
-    def places(self, weights: NDArray[np.float64] | None) -> Iterator[LowConfidenceZone]:
-        """The largest places; cells that touch, corners included, are one."""
+    def zones(self, weights: NDArray[np.float64] | None) -> Iterator[LowConfidenceZone]:
+        """The largest zones; cells that touch, corners included, are one."""
         most = self._low * 3 > self._mapped
         labels, count = ndimage.label(most, np.ones((3, 3)))
         if not count:
             return
         numbers = np.arange(1, count + 1)
         low = ndimage.sum_labels(self._low, labels, numbers)
-        for number in numbers[np.argsort(-low, kind="stable")][:PLACES]:
-            yield self._place(np.nonzero(labels == number), weights)
+        for number in numbers[np.argsort(-low, kind="stable")][:ZONES]:
+            yield self._zone(np.nonzero(labels == number), weights)
 
-    def _place(
+    def _zone(
         self, cells: Sequence[NDArray[np.integer]], weights: NDArray[np.float64] | None
     ) -> LowConfidenceZone:
         mapped, low = self._mapped[tuple(cells)], self._low[tuple(cells)]

@@ -26,12 +26,10 @@ from geoseg.io import files
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.io.raster.gdal import cores, small_cache
 from geoseg.io.raster.scratch import Scratch, scratch
-from geoseg.io.vector import dbase
+from geoseg.io.vector.ogr import write_dbf
 from geoseg.legend import NODATA, Legend
 from geoseg.product import style
-from geoseg.product.style import read_legend
-
-__all__ = ["Making", "mosaic", "read_legend"]
+from geoseg.product.areas import PixelCounts
 
 Part = tuple[Window, Path]
 """Where a block lies, and its file: uint8 GeoTIFF of the block's size, codes and confidence."""
@@ -44,7 +42,7 @@ AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class RasterOptions:
     """What the rasters are besides class and confidence, and how they are written."""
 
     layers: tuple[Layer, ...] = ()
@@ -69,18 +67,18 @@ def mosaic(
     legend: Legend,
     paths: Sequence[Path],
     progress: Progress,
-    making: Making = Making(),
+    options: RasterOptions = RasterOptions(),
 ) -> None:
     """Write the class and the confidence raster and the optional ones, with their side files.
 
-    ``paths``: class, confidence, then those of ``making.layers``. Parts do not overlap; each holds
+    ``paths``: class, confidence, then those of ``options.layers``. Parts do not overlap; each holds
     codes in band 1, confidence in percent in band 2 and then the layers, 255 for nodata in all.
     Pixels that no part covers become nodata. The class raster has the legend's colours, names and
     attribute table (``.aux.xml``, ``.vat.dbf``), QGIS style (``.qml``), SLD and itself
     (``GEOSEG_LEGEND``).
     Raises ``RasterError`` for a damaged part, ``OutputError`` where there is no room.
     """
-    planes = _planes(legend, making)
+    planes = _planes(legend, options)
     with small_cache(), ExitStack() as stack:
         plain = [
             stack.enter_context(scratch(path, grid, plane.spec))
@@ -91,25 +89,30 @@ def mosaic(
         targets = [stack.enter_context(files.replacing(path)) for path in paths]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             ways = [plane.resampling for plane in planes]
-            for _ in pool.map(Scratch.to_cog, plain, targets, ways, repeat(making.compression)):
+            for _ in pool.map(Scratch.to_cog, plain, targets, ways, repeat(options.compression)):
                 pass
     _write_side_files(legend, counts, paths)
 
 
-def _planes(legend: Legend, making: Making) -> list[_Plane]:
+def _planes(legend: Legend, options: RasterOptions) -> list[_Plane]:
     """The rasters, in the order of the parts' bands."""
-    slices = band_slices(making.layers, len(legend))
-    return [_plane(name, bands, legend, making) for name, bands in slices.items()]
+    slices = band_slices(options.layers, len(legend))
+    return [_plane(name, bands, legend, options) for name, bands in slices.items()]
 
 
-def _plane(name: str, bands: slice, legend: Legend, making: Making) -> _Plane:
+def _plane(name: str, bands: slice, legend: Legend, options: RasterOptions) -> _Plane:
     if name == "class":
-        tags = (*making.tags, (style.LEGEND_TAG, style.legend_tag(legend)))
+        tags = (*options.tags, (style.LEGEND_TAG, style.legend_tag(legend)))
         codes = geotiffs.RasterSpec("uint8", 1, NODATA, ("crop class",), legend.colormap, tags)
         return _Plane(bands, codes, "mode")
     each = [c.name for c in legend] if name == "probabilities" else [name]
     spec = geotiffs.RasterSpec(
-        "uint8", len(each), NODATA, tuple(f"{title} (percent)" for title in each), None, making.tags
+        "uint8",
+        len(each),
+        NODATA,
+        tuple(f"{title} (percent)" for title in each),
+        None,
+        options.tags,
     )
     return _Plane(bands, spec, "average")
 
@@ -123,12 +126,14 @@ def _gather(
     """Copy the parts into plain rasters, some at a time; pixels of each class, ``int64[K]``."""
     count = targets[-1][1].bands.stop
 
-    def copy(part: Part) -> list[int]:
+    def copy(part: Part) -> NDArray[np.int64]:
         window, path = part
         values = _read_part(window, path, count)
         for target, plane in targets:
             target.write(values[plane.bands], window)
-        return [int(np.count_nonzero(values[0] == c.code)) for c in legend]
+        counts = PixelCounts(None)
+        counts.add(values[0], window.row)
+        return counts.pixels[legend.codes]
 
     largest = max((window.size * count for window, _ in parts), default=1)
     threads = max(1, min(cores(), IN_MEMORY // largest))
@@ -163,10 +168,11 @@ def _read_part(window: Window, path: Path, count: int) -> NDArray[np.uint8]:
 def _write_side_files(legend: Legend, counts: NDArray[np.int64], paths: Sequence[Path]) -> None:
     class_path, *others = paths
     table = style.attribute_table(legend, counts.tolist())
+    names = {c.code: c.name for c in legend}
     files.write_text(class_path.with_suffix(".qml"), style.raster_style(legend))
     files.write_text(class_path.with_suffix(".sld"), style.raster_sld(legend))
-    files.write_text(_side_file(class_path), style.side_file(legend, table))
-    dbase.write_dbf(class_path.with_name(class_path.name + ".vat.dbf"), table)
+    files.write_text(_side_file(class_path), style.category_names(names, table))
+    write_dbf(class_path.with_name(class_path.name + ".vat.dbf"), table)
     # GDAL and QGIS keep statistics there: those of an earlier map would stretch this one wrongly.
     for path in others:
         _side_file(path).unlink(missing_ok=True)

@@ -12,21 +12,25 @@ from typing import Any
 
 import pyproj
 import pystac
+from pystac.extensions.classification import Classification, ClassificationExtension
+from pystac.extensions.file import FileExtension
+from pystac.extensions.projection import ProjectionExtension
 
 from geoseg.grid import Grid
 from geoseg.io import files
-from geoseg.legend import NODATA, Legend
-from geoseg.product.extent import extent
+from geoseg.legend import NODATA, Legend, LegendClass
+from geoseg.product.map_frame import extent
 
-_EXTENSION = "https://stac-extensions.github.io/{}/schema.json"
 EXTENSIONS = tuple(
-    _EXTENSION.format(name)
+    f"https://stac-extensions.github.io/{name}/schema.json"
     for name in (
         "projection/v2.0.0", "raster/v2.0.0", "classification/v2.0.0",
         "processing/v1.1.0", "file/v2.1.0", "mlm/v1.4.0",
     )
 )  # fmt: skip
-"""The extensions an item uses."""
+"""The extensions an item uses. The fields of three are written as they are: pystac has no class for
+processing, none for the raster extension from version 2 on, and its MLM writes nulls for all that is
+not said."""
 
 _SHA256 = "1220"
 """What a multihash of SHA-256 begins with: the function's code and the digest's length."""
@@ -93,31 +97,33 @@ class Description:
     """Of a map that fails gates and goes out all the same: ``gates``, ``at``, ``by``."""
 
 
-def write_item(path: Path, said: Description, products: Sequence[Product]) -> None:
+def write_item(path: Path, description: Description, products: Sequence[Product]) -> None:
     """Write the item beside its products; links to files are relative to it.
 
     Without a CRS the geometry is null. Raises ``OutputError`` where there is no room.
     """
-    item = make_item(said, path.parent)
+    item = make_item(description, path.parent)
     for product in products:
-        item.add_asset(product.key, _asset(product, said, path.parent))
+        _add_asset(item, product, description.legend, path.parent)
     files.write_json(path, item.to_dict(include_self_link=False, transform_hrefs=False))
 
 
-def make_item(said: Description, folder: Path) -> pystac.Item:
+def make_item(description: Description, folder: Path) -> pystac.Item:
     """The item without assets."""
-    geometry, box = extent(said.grid) or (None, None)
+    geometry, box = extent(description.grid) or (None, None)
     item = pystac.Item(
-        id=said.id,
+        id=description.id,
         geometry=geometry,
         bbox=box,
         datetime=None,
-        start_datetime=said.period[0],
-        end_datetime=said.period[1],
+        start_datetime=description.period[0],
+        end_datetime=description.period[1],
         stac_extensions=list(EXTENSIONS),
-        properties={"title": said.title, **_projection(said.grid), **_origin(said)},
+        properties={"title": description.title},
     )
-    for path in said.inputs:
+    _set_projection(ProjectionExtension.ext(item), description.grid)
+    item.properties |= _processing(description) | _model(description.network, description.legend)
+    for path in description.inputs:
         item.add_link(pystac.Link(pystac.RelType.DERIVED_FROM, _href(path, folder)))
     return item
 
@@ -127,70 +133,66 @@ def _href(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def _projection(grid: Grid) -> dict[str, Any]:
-    """``proj:`` fields; the code is null where the CRS has none, or is none."""
-    found: dict[str, Any] = {
-        "proj:code": None,
-        "proj:shape": list(grid.window.shape),
-        "proj:transform": list(grid.transform)[:6],
-    }
-    if grid.crs is not None:
-        crs = pyproj.CRS.from_user_input(grid.crs)
-        authority = crs.to_authority(min_confidence=100)
-        if authority:
-            found["proj:code"] = ":".join(authority)
-        else:
-            found["proj:wkt2"] = crs.to_wkt()
-        found["proj:bbox"] = list(grid.bounds)
-    return found
+def _set_projection(projection: ProjectionExtension[pystac.Item], grid: Grid) -> None:
+    """The code is null where the CRS has none, or is none."""
+    crs = pyproj.CRS.from_user_input(grid.crs) if grid.crs else None
+    authority = crs.to_authority(min_confidence=100) if crs else None
+    projection.apply(
+        code=":".join(authority) if authority else None,
+        wkt2=crs.to_wkt() if crs and not authority else None,
+        bbox=list(grid.bounds) if crs else None,
+        shape=list(grid.window.shape),
+        transform=list(grid.transform)[:6],
+    )
 
 
-def _origin(said: Description) -> dict[str, Any]:
-    """Where the map is from: software, run and model."""
-    network, classes = said.network, _classes(said.legend)
+def _processing(description: Description) -> dict[str, Any]:
+    """Where the map is from: software and run."""
+    inputs, network = len(description.inputs), description.network
+    released = description.released
     return {
-        "processing:software": dict(said.software),
+        "processing:software": dict(description.software),
         "processing:lineage": (
-            f"Semantic segmentation of {len(said.inputs)} files by {network.architecture}, "
-            f"run {said.run_id}"
+            f"Semantic segmentation of {inputs} files by {network.architecture}, "
+            f"run {description.run_id}"
         ),
-        "geoseg:run": said.run_id,
-        **({"geoseg:released": dict(said.released)} if said.released else {}),
+        "geoseg:run": description.run_id,
+        **({"geoseg:released": dict(released)} if released else {}),
+    }
+
+
+def _model(network: Network, legend: Legend) -> dict[str, Any]:
+    """``mlm:`` fields."""
+    tasks = ["semantic-segmentation"]
+    season = {
+        "name": "season",
+        "description": network.description,
+        # Channels are dates times bands: "bands" would name each twice or more.
+        "bands": [],
+        "input": _tensor(network.channels, "channel"),
+    }
+    probabilities = {
+        "name": "probabilities",
+        "tasks": tasks,
+        "result": _tensor(len(legend), "class"),
+        # MLM takes classes as the first version of their extension has them: without a title.
+        "classification:classes": [_classification(c, None).to_dict() for c in legend],
+    }
+    return {
         "mlm:name": network.name,
         "mlm:architecture": network.architecture,
         "mlm:framework": "PyTorch",
         **_version(network.framework_version),
-        "mlm:tasks": ["semantic-segmentation"],
-        "mlm:input": [
-            {
-                "name": "season",
-                "description": network.description,
-                # Channels are dates times bands: "bands" would name each twice or more.
-                "bands": [],
-                "input": {
-                    "shape": [-1, network.channels, -1, -1],
-                    "dim_order": ["batch", "channel", "height", "width"],
-                    "data_type": "float32",
-                },
-            }
-        ],
-        "mlm:output": [
-            {
-                "name": "probabilities",
-                "tasks": ["semantic-segmentation"],
-                "result": {
-                    "shape": [-1, len(classes), -1, -1],
-                    "dim_order": ["batch", "class", "height", "width"],
-                    "data_type": "float32",
-                },
-                "classification:classes": [
-                    # MLM takes classes as the first version of their extension has them.
-                    {key: value for key, value in entry.items() if key != "title"}
-                    for entry in classes
-                ],
-            }
-        ],
+        "mlm:tasks": tasks,
+        "mlm:input": [season],
+        "mlm:output": [probabilities],
     }
+
+
+def _tensor(size: int, axis: str) -> dict[str, Any]:
+    """Float tensors of any batch and any height and width."""
+    order = ["batch", axis, "height", "width"]
+    return {"shape": [-1, size, -1, -1], "dim_order": order, "data_type": "float32"}
 
 
 def _version(text: str) -> dict[str, str]:
@@ -199,44 +201,38 @@ def _version(text: str) -> dict[str, str]:
     return {"mlm:framework_version": text} if known else {}
 
 
-def _classes(legend: Legend) -> list[dict[str, Any]]:
-    """``classification:classes``: there a name is ASCII without blanks, a title is for people."""
-    return [
-        {
-            "value": c.code,
-            "name": f"class_{c.code}",
-            "title": c.name,
-            "description": c.name,
-            "color_hint": c.color[1:].upper(),
-        }
-        for c in legend
-    ]
+def _classification(entry: LegendClass, title: str | None) -> Classification:
+    """A name is ASCII without blanks there, a title is for people."""
+    return Classification.create(
+        value=entry.code,
+        name=f"class_{entry.code}",
+        title=title,
+        description=entry.name,
+        color_hint=entry.color[1:].upper(),
+    )
 
 
-def _asset(product: Product, said: Description, folder: Path) -> pystac.Asset:
+def _add_asset(item: pystac.Item, product: Product, legend: Legend, folder: Path) -> None:
     media, roles = _KINDS[product.path.suffix]
-    fields: dict[str, Any] = {
-        "file:checksum": _SHA256 + files.sha256(product.path),
-        "file:size": product.path.stat().st_size,
-    }
-    if product.path.suffix == ".tif":
-        fields |= _raster(product, said)
-    if product.path.suffix == ".safetensors":
-        fields["mlm:artifact_type"] = "safetensors"
     href = _href(product.path, folder)
-    return pystac.Asset(href, product.title, None, str(media), list(roles), fields)
+    asset = pystac.Asset(href, product.title, None, str(media), list(roles))
+    item.add_asset(product.key, asset)
+    FileExtension.ext(asset).apply(
+        checksum=_SHA256 + files.sha256(product.path), size=product.path.stat().st_size
+    )
+    if product.path.suffix == ".tif":
+        _set_bands(asset, product.bands, legend)
+    if product.path.suffix == ".safetensors":
+        asset.extra_fields["mlm:artifact_type"] = "safetensors"
 
 
-def _raster(product: Product, said: Description) -> dict[str, Any]:
+def _set_bands(asset: pystac.Asset, bands: Sequence[str], legend: Legend) -> None:
     """Bands and values of a raster."""
-    common = {"data_type": "uint8", "nodata": NODATA, "raster:sampling": "area"}
-    if product.bands:
-        return {**common, "unit": "%", "bands": [{"name": name} for name in product.bands]}
-    nodata = {
-        "value": NODATA,
-        "name": "nodata",
-        "title": "no data",
-        "description": "no data",
-        "nodata": True,
-    }
-    return {**common, "classification:classes": [*_classes(said.legend), nodata]}
+    fields = {"data_type": "uint8", "nodata": NODATA, "raster:sampling": "area"}
+    asset.extra_fields |= fields
+    if bands:
+        asset.extra_fields |= {"unit": "%", "bands": [{"name": name} for name in bands]}
+        return
+    nodata = Classification.create(NODATA, "no data", "nodata", "no data", nodata=True)
+    classes = [_classification(entry, title=entry.name) for entry in legend]
+    ClassificationExtension.ext(asset).apply([*classes, nodata])

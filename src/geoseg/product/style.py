@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -53,15 +54,30 @@ def _entry(item: Mapping[str, object]) -> LegendClass:
     return LegendClass(code, spell(name), str(color))
 
 
+@dataclass(frozen=True, slots=True)
+class PaletteEntry:
+    """One value of a raster."""
+
+    value: int
+    name: str
+    color: str
+    """``#rrggbb``."""
+
+
 def raster_style(legend: Legend) -> str:
     """QGIS style (QML) of the class raster: QGIS applies ``x.qml`` when it loads ``x.tif``."""
+    return paletted_style(PaletteEntry(c.code, c.name, c.color) for c in legend)
+
+
+def paletted_style(entries: Iterable[PaletteEntry]) -> str:
+    """QGIS style (QML) of a raster of values that have a name and a colour each."""
     root = ET.Element("qgis", version=_QGIS, styleCategories="Symbology")
     pipe = ET.SubElement(root, "pipe")
     options = {"type": "paletted", "band": "1", "opacity": "1", "alphaBand": "-1"}
     renderer = ET.SubElement(pipe, "rasterrenderer", options)
     palette = ET.SubElement(renderer, "colorPalette")
-    for c in legend:
-        entry = {"value": str(c.code), "label": c.name, "color": c.color, "alpha": "255"}
+    for e in entries:
+        entry = {"value": str(e.value), "label": e.name, "color": e.color, "alpha": "255"}
         ET.SubElement(palette, "paletteEntry", entry)
     ET.SubElement(root, "blendMode").text = "0"
     return _document(root)
@@ -77,11 +93,11 @@ def polygon_style(legend: Legend, attribute: str) -> str:
     for number, c in enumerate(legend):
         category = {"symbol": str(number), "value": str(c.code), "label": c.name, "render": "true"}
         ET.SubElement(categories, "category", category)
-        symbols.append(_fill(str(number), c))
+        symbols.append(_class_fill(str(number), c))
     return _document(root)
 
 
-def _fill(name: str, entry: LegendClass) -> ET.Element:
+def _class_fill(name: str, entry: LegendClass) -> ET.Element:
     """A filled polygon with a thin dark outline."""
     symbol = ET.Element("symbol", {"type": "fill", "name": name, "alpha": "1"})
     layer = ET.SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0"})
@@ -96,6 +112,31 @@ def _fill(name: str, entry: LegendClass) -> ET.Element:
     }.items():
         ET.SubElement(options, "Option", name=key, value=value, type="QString")
     return symbol
+
+
+def category_style(attribute: str, colors: Mapping[str, str]) -> str:
+    """QML for polygons whose ``attribute`` holds one of the words, each with its ``#rrggbb``."""
+    root = ET.Element("qgis", version=_QGIS, styleCategories="Symbology")
+    options = {"type": "categorizedSymbol", "attr": attribute, "symbollevels": "0"}
+    renderer = ET.SubElement(root, "renderer-v2", options)
+    categories = ET.SubElement(renderer, "categories")
+    symbols = ET.SubElement(renderer, "symbols")
+    for number, (word, color) in enumerate(colors.items()):
+        entry = {"symbol": str(number), "value": word, "label": word, "render": "true"}
+        ET.SubElement(categories, "category", {**entry, "type": "string"})
+        _word_fill(
+            ET.SubElement(symbols, "symbol", type="fill", name=str(number), alpha="1"), color
+        )
+    return _document(root)
+
+
+def _word_fill(symbol: ET.Element, color: str) -> None:
+    layer = ET.SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0"})
+    options = ET.SubElement(layer, "Option", type="Map")
+    rgb = ",".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))
+    fill = {"color": f"{rgb},200", "style": "solid", "outline_color": "60,60,60,160"}
+    for name, value in {**fill, "outline_width": "0.15", "outline_width_unit": "MM"}.items():
+        ET.SubElement(options, "Option", name=name, value=value, type="QString")
 
 
 Table = dict[str, list[Any]]
@@ -118,18 +159,18 @@ def attribute_table(legend: Legend, counts: Sequence[int]) -> Table:
     return {**found, "Alpha": [255] * len(known)}
 
 
-def side_file(legend: Legend, table: Table) -> str:
+def category_names(names: Mapping[int, str], table: Table | None = None) -> str:
     """GDAL's side file (``x.tif.aux.xml``): names and attribute table, for which GeoTIFF has no place.
 
-    Category names are what GDAL programs show beside a code; the table is for QGIS from 3.30 on.
+    Category names are what GDAL programs show beside a value; the table is for QGIS from 3.30 on.
     """
     root = ET.Element("PAMDataset")
     band = ET.SubElement(root, "PAMRasterBand", band="1")
-    names = ET.SubElement(band, "CategoryNames")
-    by_code = {c.code: c.name for c in legend}
-    for code in range(max(by_code) + 1):
-        ET.SubElement(names, "Category").text = by_code.get(code, "")
-    band.append(_table_element(table))
+    categories = ET.SubElement(band, "CategoryNames")
+    for value in range(max(names) + 1):
+        ET.SubElement(categories, "Category").text = names.get(value, "")
+    if table is not None:
+        band.append(_table_element(table))
     return _text(root)
 
 

@@ -10,18 +10,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
-from geoseg.analysis.change.agreement import agreement
+from geoseg.analysis.change.compare import agreement
 from geoseg.analysis.control_points import score_points
 from geoseg.config.service import ControlConfig, GatesConfig
 from geoseg.errors import GridMismatchError, ProductError, RasterError
 from geoseg.grid import Grid
 from geoseg.io import files
-from geoseg.io.raster import geotiffs, rasters
+from geoseg.io.raster import rasters
 from geoseg.legend import NODATA
 from geoseg.pipeline.quality import completeness
 from geoseg.pipeline.run import Run
+from geoseg.product.areas import count_classes
 from geoseg.product.report.format import count, part
 from geoseg.product.seams import seam_score
 
@@ -86,21 +85,14 @@ def check_gates(
 def _verdicts(run: Run, gates: GatesConfig, previous: Path | None) -> Iterator[Verdict]:
     class_map = run.folder.class_map
     grid = rasters.describe(class_map).grid
-    mapped = _mapped(class_map, grid)
+    pixels = count_classes(class_map)
+    mapped = int(pixels.sum() - pixels[NODATA])
     yield _completeness(run, mapped, gates.completeness)
     yield _share(mapped, grid, gates.mapped)
     yield _seam(run, gates.seam)
     yield _agreement(class_map, previous, gates.agreement)
     if gates.control:
         yield _control(run, gates.control)
-
-
-def _mapped(class_map: Path, grid: Grid) -> int:
-    """Pixels with a class."""
-    return sum(
-        int(np.count_nonzero(rasters.read(class_map, [1], window)[0] != NODATA))
-        for window in grid.windows(geotiffs.TILE)
-    )
 
 
 def _least(name: str, value: float | None, limit: float | None, what: str) -> Verdict:

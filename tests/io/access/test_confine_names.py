@@ -11,7 +11,7 @@ import pytest
 from geoseg.errors import ConfigError, ConfinedError
 from geoseg.io import configs, legends
 from geoseg.io.raster import rasters
-from geoseg.io.vector.vectors import read_polygons
+from geoseg.io.vector.label_polygons import read_polygons
 from tests.support.common import Raster
 from tests.support.confined import describe_parcels, square
 

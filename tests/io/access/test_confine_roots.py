@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from affine import Affine
 
-from geoseg.analysis.parcels.declared import declarations
+from geoseg.analysis.parcels.verdicts import declarations
 from geoseg.errors import ConfigError, ConfinedError
 from geoseg.grid import Grid, Window
 from geoseg.imagery.patterns import find
@@ -20,7 +20,7 @@ from geoseg.io import configs, files, legends
 from geoseg.io.access import confine
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.io.raster.scratch import scratch
-from geoseg.io.vector.vectors import attributes_at, read_polygons
+from geoseg.io.vector.label_polygons import attributes_at, read_polygons
 from geoseg.legend import Legend, LegendClass
 from geoseg.model import bundle
 from tests.support.common import Raster, run_geoseg

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from geoseg.errors import ConfinedError
+from geoseg.io.vector.label_polygons import read_polygons
 from geoseg.io.vector.parcel_layers import describe_layer
-from geoseg.io.vector.vectors import read_polygons
 from tests.support.common import Site
 from tests.support.confined import describe_parcels, polygons
 

@@ -22,9 +22,9 @@ from geoseg.grid import Grid, Window
 from geoseg.io import files
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.io.raster.scratch import scratch
-from geoseg.io.vector import dbase
+from geoseg.io.vector.ogr import write_dbf
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
-from geoseg.product.raster import Making, mosaic
+from geoseg.product.raster import RasterOptions, mosaic
 
 LEGEND = Legend(tuple(LegendClass(3 * i, f"crop {i}", PALETTE[i]) for i in range(4)))
 GRID = Grid("EPSG:32633", Affine(10, 0, 5e5, 0, -10, 5e6), 1100, 1300)
@@ -60,10 +60,10 @@ def write_parts(folder: Path, values: NDArray[np.uint8], side: int) -> list[tupl
 
 def make(folder: Path, side: int = 512, compression: str = "deflate") -> dict[str, Path]:
     (folder / "parts").mkdir(parents=True)
-    making = Making(LAYERS, ProductsConfig(compression=compression).compression, TAGS)
+    options = RasterOptions(LAYERS, ProductsConfig(compression=compression).compression, TAGS)
     paths = {name: folder / f"m_{name}.tif" for name in band_slices(LAYERS, len(LEGEND))}
     parts = write_parts(folder / "parts", stack(), side)
-    mosaic(parts, GRID, LEGEND, list(paths.values()), Silent(), making)
+    mosaic(parts, GRID, LEGEND, list(paths.values()), Silent(), options)
     return paths
 
 
@@ -194,7 +194,7 @@ def test_the_attribute_table(products: dict[str, Path]) -> None:
 
 def test_long_names_in_the_table(tmp_path: Path) -> None:
     columns = {"Value": [1, 2], "Count": [10**11, 0], "Class": ["озимая пшеница", "冬小麦" * 40]}
-    dbase.write_dbf(tmp_path / "x.tif.vat.dbf", columns)
+    write_dbf(tmp_path / "x.tif.vat.dbf", columns)
     frame = pyogrio.read_dataframe(tmp_path / "x.tif.vat.dbf")
     columns["Class"][1] = columns["Class"][1][:84]  # 254 bytes hold no more
     assert {name: frame[name].tolist() for name in columns} == columns

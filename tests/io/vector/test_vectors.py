@@ -16,8 +16,8 @@ import pytest
 import shapely
 
 from geoseg.errors import LabelError, OutputError
+from geoseg.io.vector.label_polygons import read_polygons
 from geoseg.io.vector.polygons import create_polygons
-from geoseg.io.vector.vectors import read_polygons
 
 CRS = "EPSG:32632"
 

@@ -21,7 +21,7 @@ from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA, Legend, LegendClass
 from geoseg.product import confidence_stats as certainties
 from geoseg.product.areas import pixel_area
-from geoseg.product.bars import histogram, timeline
+from geoseg.product.charts import histogram, timeline
 from geoseg.product.confidence_stats import LOW, ConfidenceStats, confidence_stats
 from geoseg.product.map_frame import MapFrame
 from geoseg.product.pictures import RAMP, map_pictures

@@ -28,12 +28,10 @@ from geoseg.legend import NODATA
 from geoseg.product.style import LEGEND_TAG, legend_tag
 from geoseg.product.vectors import polygons, strips
 from geoseg.product.vectors.arcs import Arcs
-from geoseg.product.vectors.confidence_histogram import ConfidenceHistogram
+from geoseg.product.vectors.generalize import simplify, smooth
 from geoseg.product.vectors.polygons import vectorize
-from geoseg.product.vectors.regions import RegionTable, Seam
+from geoseg.product.vectors.regions import ConfidenceHistogram, RegionTable, Seam
 from geoseg.product.vectors.sieve import merge_small
-from geoseg.product.vectors.simplify import simplify
-from geoseg.product.vectors.smooth import smooth
 from geoseg.product.vectors.vertex_index import Vertices
 from tests.support.class_maps import GRIDS, LEGEND, blobs, write
 
@@ -52,14 +50,16 @@ def drawn(codes: Codes, rows: int, tolerance: float, power: int) -> NDArray[np.o
     """Outlines in pixel coordinates, read ``rows`` at a time and each strip's shaped at once."""
     height, width = codes.shape
     grid = Grid(None, Affine.identity(), height, width)
-    noted = Vertices(height, width, Path.cwd())
-    seam = Seam(width, noted)
+    vertex_index = Vertices(height, width, Path.cwd())
+    seam = Seam(width, vertex_index)
 
     def shape(found: RegionTable) -> NDArray[np.object_]:
         if not len(found):
             return np.array([], dtype=object)
         arcs = Arcs.of(found.rings.framed(grid))
-        return smooth(arcs, simplify(arcs, tolerance, noted), power, noted).polygons(grid)
+        return smooth(arcs, simplify(arcs, tolerance, vertex_index), power, vertex_index).polygons(
+            grid
+        )
 
     parts = [
         shape(seam.add(codes[row : row + rows], codes[row : row + rows], row))
@@ -389,8 +389,8 @@ def test_percentiles_are_exact(
         ConfidenceHistogram.of(places[:cut], values[:cut]),
         ConfidenceHistogram.of(places[cut:], values[cut:]),
     )
-    tally = upper.concat(lower, 0).joined(np.arange(len(present), dtype=np.int32))
-    found = tally.percentiles(len(present), 10), tally.means(len(present))
+    histogram = upper.concat(lower, 0).joined(np.arange(len(present), dtype=np.int32))
+    found = histogram.percentiles(len(present), 10), histogram.means(len(present))
     for region in range(len(present)):
         mine = values[places == region]
         assert found[0][region] == np.percentile(mine, 10, method="inverted_cdf")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.analysis.change.compare import MapPair
-from geoseg.analysis.parcels.placing import Placed, Placer
+from geoseg.analysis.parcels.projection import ParcelProjector, ProjectedParcels
 from geoseg.analysis.parcels.verdicts import class_names
 from geoseg.analysis.parcels.zonal import overlaps
 from geoseg.feedback import Progress
@@ -17,7 +17,7 @@ from geoseg.grid import Window
 from geoseg.io.vector.parcel_layers import BATCH, Layer, read_layer
 from geoseg.io.vector.parcel_tables import create_table, free_names
 from geoseg.legend import Legend
-from geoseg.product.category_style import category_style
+from geoseg.product.style import category_style
 
 CHANGED, UNCHANGED, UNCERTAIN, NO_DATA = "changed", "unchanged", "not certain", "no data"
 COLORS = {
@@ -44,7 +44,7 @@ def write_changed_parcels(
     maps have a class for changed (and, where a threshold is asked for, both maps are sure of it).
     Raises ``ParcelError``, ``RasterError``, ``OutputError``.
     """
-    placer = Placer(layer, pair.grid, str(pair.before.path))
+    projector = ParcelProjector(layer, pair.grid, str(pair.before.path))
     classes = len(pair.transitions.before) + len(pair.transitions.after)
     counts = dict.fromkeys(COLORS, 0)
     with (
@@ -52,7 +52,7 @@ def write_changed_parcels(
         progress.start("parcels", layer.count, "parcels") as step,
     ):
         for batch in read_layer(layer, max(1, min(BATCH, _SUMS // classes))):
-            columns = _columns(pair, placer.place(batch.geometry))
+            columns = _columns(pair, projector.project(batch.geometry))
             names = free_names(list(columns), list(layer.fields))
             table.append(batch, {names[name]: values for name, values in columns.items()})
             for verdict in counts:
@@ -62,14 +62,14 @@ def write_changed_parcels(
     return counts
 
 
-def _columns(pair: MapPair, placed: Placed) -> dict[str, NDArray[Any]]:
+def _columns(pair: MapPair, projected: ProjectedParcels) -> dict[str, NDArray[Any]]:
     t = pair.transitions
-    tally = _Tally(pair, placed.shapes)
-    before, before_share = _majority(tally.before)
-    after, after_share = _majority(tally.after)
+    sums = _ParcelChange(pair, projected.shapes)
+    before, before_share = _majority(sums.before)
+    after, after_share = _majority(sums.after)
     with np.errstate(invalid="ignore", divide="ignore"):
-        changed = np.round(100 * tally.changed / tally.mapped, 2)
-        uncertain = np.round(100 * tally.uncertain / tally.mapped, 2)
+        changed = np.round(100 * sums.changed / sums.mapped, 2)
+        uncertain = np.round(100 * sums.uncertain / sums.mapped, 2)
     names = class_names(t.before, before), class_names(t.after, after)
     moved = names[0] != names[1]
     change = np.where(moved, np.where(changed >= _HALF, CHANGED, UNCERTAIN), UNCHANGED)
@@ -87,10 +87,10 @@ def _columns(pair: MapPair, placed: Placed) -> dict[str, NDArray[Any]]:
         "after_share": after_share,
         "changed_share": changed,
         "uncertain_share": uncertain,
-        "mapped_pixels": np.round(tally.mapped, 3),
-        "area_ha": np.round(placed.hectares, 6),
-        "place": placed.place,
-        "mended": placed.mended,
+        "mapped_pixels": np.round(sums.mapped, 3),
+        "area_ha": np.round(projected.hectares, 6),
+        "place": projected.location,
+        "mended": projected.mended,
     }
 
 
@@ -107,7 +107,7 @@ def _codes(legend: Legend, index: NDArray[np.int64]) -> NDArray[Any]:
     return np.ma.masked_array(legend.codes[index].astype(np.int32), index < 0)
 
 
-class _Tally:
+class _ParcelChange:
     """Pixels per parcel that both maps have a class for."""
 
     def __init__(self, pair: MapPair, shapes: NDArray[np.object_]) -> None:

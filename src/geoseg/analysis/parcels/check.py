@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.analysis.parcels.declared import Declarations, declarations
-from geoseg.analysis.parcels.placing import Placed, Placer
-from geoseg.analysis.parcels.summary import Summary
+from geoseg.analysis.parcels.projection import ParcelProjector, ProjectedParcels
+from geoseg.analysis.parcels.summary import Summary, summary_lines
 from geoseg.analysis.parcels.verdicts import (
     CHECKS,
+    Declarations,
     Limits,
     ParcelVotes,
     class_names,
+    declarations,
     disagreement,
     find,
     judge,
@@ -30,12 +31,12 @@ from geoseg.analysis.parcels.verdicts import (
 from geoseg.analysis.parcels.zonal import overlaps
 from geoseg.feedback import Progress
 from geoseg.grid import Window
+from geoseg.io import files
 from geoseg.io.vector.parcel_layers import BATCH, Batch, Layer, describe_layer, read_layer
 from geoseg.io.vector.parcel_tables import check_suffix, create_table, free_names
 from geoseg.legend import Legend
-from geoseg.product.category_style import category_style
 from geoseg.product.crop_map import CropMap
-from geoseg.product.style import polygon_style
+from geoseg.product.style import category_style, polygon_style
 
 _SUMS = 2_000_000
 """Sums of a batch held at once: fewer parcels where the legend is long."""
@@ -64,20 +65,20 @@ def check_parcels(request: ParcelRequest, target: Path, progress: Progress) -> d
     Raises ``ParcelError``, ``RasterError``, ``GridMismatchError``, ``OutputError``.
     """
     check_suffix(target)
-    job = _Job(request)
-    summary = Summary(job.legend, request.limits if job.declared else None)
+    work = _ParcelCheck(request)
+    summary = Summary(work.legend, request.limits if work.declared else None)
     names: dict[str, str] = {}
-    with closing(job.map), create_table(target, job.layer) as table:
-        for batch in job.batches(progress):
-            columns = job.judge(batch)
-            names = free_names(list(columns), list(job.layer.fields))
+    with closing(work.map), create_table(target, work.layer) as table:
+        for batch in work.batches(progress):
+            columns = work.judge(batch)
+            names = free_names(list(columns), list(work.layer.fields))
             table.append(batch, {names[name]: values for name, values in columns.items()})
             summary.add(columns)
-        if job.declared:
+        if work.declared:
             table.set_style(category_style(names["check"], CHECKS))
         else:
-            table.set_style(polygon_style(job.legend, names["map_code"]))
-    unknown = job.declared.unknown if job.declared else None
+            table.set_style(polygon_style(work.legend, names["map_code"]))
+    unknown = work.declared.unknown if work.declared else None
     return summary.to_dict(unknown, {name: free for name, free in names.items() if name != free})
 
 
@@ -90,7 +91,7 @@ def require_parcels(request: ParcelRequest, legend: Legend) -> tuple[Layer, Decl
     return layer, declarations(legend, request.mapping)
 
 
-class _Job:
+class _ParcelCheck:
     """One request with all it needs open."""
 
     def __init__(self, request: ParcelRequest) -> None:
@@ -98,7 +99,7 @@ class _Job:
         self.map = CropMap(request.class_map, request.confidence)
         self.legend = self.map.legend
         self.layer, self.declared = require_parcels(request, self.legend)
-        self._placer = Placer(self.layer, self.map.grid, str(request.class_map))
+        self._projector = ParcelProjector(self.layer, self.map.grid, str(request.class_map))
 
     def batches(self, progress: Progress) -> Iterator[Batch]:
         """The layer's rows, telling how far they are."""
@@ -110,14 +111,14 @@ class _Job:
 
     def judge(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """New columns of a batch."""
-        placed = self._placer.place(batch.geometry)
+        projected = self._projector.project(batch.geometry)
         texts = batch.texts(self.request.declared) if self.request.declared else None
-        return self._describe(placed, _tally(self.map, placed.shapes), texts)
+        return self._describe(projected, _count_votes(self.map, projected.shapes), texts)
 
     def _describe(
-        self, placed: Placed, tally: ParcelVotes, texts: NDArray[np.object_] | None
+        self, projected: ProjectedParcels, votes: ParcelVotes, texts: NDArray[np.object_] | None
     ) -> dict[str, NDArray[Any]]:
-        found, legend = find(tally), self.legend
+        found, legend = find(votes), self.legend
         codes = np.ma.masked_array(
             legend.codes[found.majority].astype(np.int32), found.majority < 0
         )
@@ -130,25 +131,25 @@ class _Job:
         if texts is not None and self.declared is not None:
             declared = self.declared.to_indices(texts)
             columns["declared_crop"] = class_names(legend, declared)
-            columns["check"] = judge(found, placed.pixels, declared, self.request.limits)
-            columns["disagreement"] = disagreement(tally, declared)
+            columns["check"] = judge(found, projected.pixels, declared, self.request.limits)
+            columns["disagreement"] = disagreement(votes, declared)
         columns |= {
             "mean_confidence": found.mean_confidence,
-            "pixels": np.round(tally.total, 3),
+            "pixels": np.round(votes.total, 3),
             "classified": np.round(found.classified, 3),
-            "area_ha": np.round(placed.hectares, 6),
-            "place": placed.place,
-            "mended": placed.mended,
+            "area_ha": np.round(projected.hectares, 6),
+            "place": projected.location,
+            "mended": projected.mended,
         }
         shares = zip(legend.names, found.shares.T, strict=True)
         return columns | {f"pct_{name}": share for name, share in shares}
 
 
-def _tally(crops: CropMap, shapes: NDArray[np.object_]) -> ParcelVotes:
+def _count_votes(crops: CropMap, shapes: NDArray[np.object_]) -> ParcelVotes:
     """Sums over the pixels under polygons in (column, -row)."""
     n, k = len(shapes), len(crops.legend)
     size = n * (k + 1)
-    cover, certainty = np.zeros(size), np.zeros(size)
+    cover, weighted_confidence = np.zeros(size), np.zeros(size)
     window: Window | None = None
     for part in overlaps(shapes, crops.grid):
         if part.window != window:
@@ -156,6 +157,31 @@ def _tally(crops: CropMap, shapes: NDArray[np.object_]) -> ParcelVotes:
             index, confidence = crops.indices(window), crops.confidences(window)
         place = part.zone * (k + 1) + index[part.cell]
         cover += np.bincount(place, part.fraction, size)
-        certainty += np.bincount(place, part.fraction * confidence[part.cell], size)
+        weighted_confidence += np.bincount(place, part.fraction * confidence[part.cell], size)
     by_class = cover.reshape(n, k + 1)
-    return ParcelVotes(by_class[:, :k], certainty.reshape(n, k + 1)[:, :k], by_class.sum(axis=1))
+    return ParcelVotes(
+        by_class[:, :k], weighted_confidence.reshape(n, k + 1)[:, :k], by_class.sum(axis=1)
+    )
+
+
+def check_file(
+    request: ParcelRequest, target: Path | None, progress: Progress
+) -> tuple[Path, tuple[str, ...]]:
+    """Parcels against any map; returns where they are, and the summary in lines.
+
+    The summary is also beside the table, as ``*.summary.json``.
+    """
+    target = target or default_target(request.class_map)
+    found = check_parcels(request, target, progress)
+    files.write_json(target.with_suffix(".summary.json"), found)
+    return target, tuple(summary_lines(found))
+
+
+def default_target(class_map: Path) -> Path:
+    """``x_parcels.gpkg`` beside ``x_class.tif``."""
+    return class_map.with_name(f"{class_map.stem.removesuffix('_class')}_parcels.gpkg")
+
+
+def default_confidence(class_map: Path) -> Path:
+    """``x_confidence.tif`` beside ``x_class.tif``."""
+    return class_map.with_name(f"{class_map.stem.removesuffix('_class')}_confidence.tif")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.analysis.parcels.placing import INSIDE, NOWHERE, OUTSIDE, PARTLY
+from geoseg.analysis.parcels.projection import INSIDE, NOWHERE, OUTSIDE, PARTLY
 from geoseg.analysis.parcels.verdicts import AGREES, CHECKS, Limits
 from geoseg.legend import Legend, show
 

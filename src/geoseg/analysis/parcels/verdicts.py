@@ -2,18 +2,24 @@
 
 The traffic light of paying agencies' checks: green where the map confirms the declaration, red where
 it contradicts it, yellow where it cannot tell. A verdict either way needs the same evidence: more
-than half of the parcel's mapped area is one crop, and the map is sure of it there.
+than half of the parcel's mapped area is one crop, and the map is sure of it there. What farmers
+declared is put in the words of the legend; nothing is guessed: what is not known is counted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.analysis.parcels.declared import NONE, UNKNOWN
-from geoseg.legend import Legend
+from geoseg.errors import ParcelError
+from geoseg.io.access import confine
+from geoseg.legend import Legend, show, spell
 
 AGREES, UNSURE, DISAGREES = "agrees", "unsure", "disagrees"
 NO_DATA, UNKNOWN_DECLARATION, NOT_DECLARED = "no data", "unknown declaration", "not declared"
@@ -49,7 +55,7 @@ class ParcelVotes:
 
     cover: NDArray[np.float64]
     """``[n, K]``: pixels of each class."""
-    certainty: NDArray[np.float64]
+    weighted_confidence: NDArray[np.float64]
     """``[n, K]``: confidence (percent) times pixels of each class."""
     total: NDArray[np.float64]
     """``[n]``: pixels of the map, those without a class too."""
@@ -73,18 +79,18 @@ class Findings:
     """``[n, K]``: percent of the mapped area, class by class."""
 
 
-def find(tally: ParcelVotes) -> Findings:
+def find(votes: ParcelVotes) -> Findings:
     """Majority, shares and confidences, rounded to two digits: verdicts follow what is published."""
-    classified = tally.cover.sum(axis=1)
+    classified = votes.cover.sum(axis=1)
     nothing = classified <= 0
     # Fractions are exact to 1e-7: what differs by less is equal, and the legend's order decides.
-    majority = np.round(tally.cover, 4).argmax(axis=1)
+    majority = np.round(votes.cover, 4).argmax(axis=1)
     row = np.arange(len(majority))
-    most, sure = tally.cover[row, majority], tally.certainty[row, majority]
+    most, sure = votes.cover[row, majority], votes.weighted_confidence[row, majority]
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.round(100 * tally.cover / classified[:, np.newaxis], 2)
+        shares = np.round(100 * votes.cover / classified[:, np.newaxis], 2)
         confidence = np.round(sure / most, 2)
-        mean = np.round(tally.certainty.sum(axis=1) / classified, 2)
+        mean = np.round(votes.weighted_confidence.sum(axis=1) / classified, 2)
     return Findings(
         np.where(nothing, -1, majority), shares[row, majority], confidence, mean, classified, shares
     )
@@ -109,19 +115,97 @@ def judge(
     return check
 
 
-def disagreement(tally: ParcelVotes, declared: NDArray[np.int64]) -> NDArray[np.float64]:
+def disagreement(votes: ParcelVotes, declared: NDArray[np.int64]) -> NDArray[np.float64]:
     """How strongly the map speaks against the declared class: percent, NaN where it cannot.
 
     Mean over the mapped pixels of their confidence where they have another class, 0 elsewhere: 0
     where every pixel is what was declared, 100 where none is and the map is certain of it.
     """
-    classified = tally.cover.sum(axis=1)
-    own = tally.certainty[np.arange(len(declared)), np.maximum(declared, 0)]
+    classified = votes.cover.sum(axis=1)
+    own = votes.weighted_confidence[np.arange(len(declared)), np.maximum(declared, 0)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        against = np.maximum(0, tally.certainty.sum(axis=1) - own) / classified
+        against = np.maximum(0, votes.weighted_confidence.sum(axis=1) - own) / classified
     return np.where((declared < 0) | (classified <= 0), np.nan, np.round(against, 2))
 
 
 def class_names(legend: Legend, indices: NDArray[np.int64]) -> NDArray[np.object_]:
     """Names of classes by their places in the legend; None for a negative one."""
     return np.array([*legend.names, None], dtype=object)[np.where(indices < 0, -1, indices)]
+
+
+UNKNOWN, NONE = -1, -2
+"""In place of a class: declared as something the legend does not have; nothing declared."""
+
+_LISTED = 100_000
+"""Different unknown values that are told apart; a column of numbers has as many as it has rows."""
+
+
+@dataclass
+class Declarations:
+    """From declared values to classes of the legend, counting the unknown ones."""
+
+    place: Callable[[str], int]
+    """Declared value, spelled as ``legend.spell`` does, to the class's place in the legend."""
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def to_indices(self, texts: NDArray[np.object_]) -> NDArray[np.int64]:
+        """``int64[n]``: place in the legend, ``UNKNOWN`` or ``NONE``, of values from ``Batch.texts``."""
+        return np.array([self._index(text) for text in texts.tolist()], dtype=np.int64)
+
+    def _index(self, text: str | None) -> int:
+        if text is None:
+            return NONE
+        found = self.place(text)
+        if found == UNKNOWN and (text in self.unknown or len(self.unknown) < _LISTED):
+            self.unknown[text] += 1
+        return found
+
+
+def declarations(legend: Legend, table: Path | None) -> Declarations:
+    """Read declared values by a table, else as names of the legend, else as its codes.
+
+    ``table`` is a CSV file with the columns ``declared`` and ``class``. Where it is given it alone
+    counts: an authority's code 3 is not the legend's. A value with an empty class is one that the
+    legend has nothing for. Raises ``ParcelError`` for a file that is no such table.
+    """
+    if table is not None:
+        pairs = dict(_pairs(table, legend))
+        return Declarations(lambda text: pairs.get(text, UNKNOWN))
+    return Declarations(legend.place)
+
+
+def _pairs(table: Path, legend: Legend) -> Iterator[tuple[str, int]]:
+    places = {name: index for index, name in enumerate(legend.names)}
+    seen: dict[str, str] = {}
+    for number, (declared, name) in _rows(table):
+        if seen.setdefault(declared, name) != name:
+            raise ParcelError(
+                f"{table}: row {number}: {declared!r} is {seen[declared]!r} above and {name!r} here; "
+                "keep one of them"
+            )
+        if not name:
+            continue
+        if name not in places:
+            raise ParcelError(
+                f"{table}: row {number}: {show(name, places)} is not a class of the map; it has: "
+                f"{', '.join(legend.names)}. Leave the class empty where the map has none."
+            )
+        yield declared, places[name]
+
+
+def _rows(table: Path) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Row number and its two values; the separator is a comma, a semicolon or a tab."""
+    confine.local(table)
+    try:
+        lines = table.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ParcelError(f"{table}: {error.strerror}; name a CSV file") from None
+    except UnicodeDecodeError:
+        raise ParcelError(f"{table} is not UTF-8 text; save it as CSV in UTF-8") from None
+    header = lines[0] if lines else ""
+    separator = max(",;\t", key=header.count)
+    reader = csv.DictReader(lines, delimiter=separator)
+    if not {"declared", "class"} <= set(reader.fieldnames or ()):
+        raise ParcelError(f"{table}: the first line is {header!r}; it must be 'declared,class'")
+    for row in reader:
+        yield reader.line_num, (spell(row["declared"]), spell(row["class"]))

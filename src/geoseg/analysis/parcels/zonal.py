@@ -11,20 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+import geopandas
 import numpy as np
 import shapely
 from exactextract import exact_extract
-from exactextract.feature import Feature, FeatureSource
 from exactextract.raster import NumPyRasterSource
-from exactextract.writer import Writer
 from numpy.typing import NDArray
 
 from geoseg.grid import Grid, Window
 
 BLOCK = 1024
 """Side in pixels of what is looked at at once."""
+
+_PIXELS = (
+    'ENGCRS["pixels",EDATUM["grid"],CS[Cartesian,2],AXIS["column",east],AXIS["row",north],'
+    'LENGTHUNIT["pixel",1]]'
+)
+"""exactextract asks each frame for a CRS."""
 
 _CELLS = 2_000_000
 """Cells handed over at once; a polygon's cells of a block stay together."""
@@ -87,12 +91,11 @@ def _cover(
     sizes = _cells(shapely.bounds(shapes[numbers]), window)
     chunk = np.cumsum(sizes) // _CELLS
     for members in np.split(numbers, np.flatnonzero(np.diff(chunk)) + 1):
-        found = _Found()
-        polygons = _Polygons(shapely.to_wkb(shapes[members]).tolist())
-        exact_extract(raster, polygons, ["cell_id", "coverage"], output=found)
-        counts = [len(cells) for cells in found.cells]
-        zone = np.repeat(members, counts)
-        yield Overlap(window, zone, np.concatenate(found.cells), np.concatenate(found.fractions))
+        polygons = geopandas.GeoDataFrame(geometry=shapes[members], crs=_PIXELS)
+        table = exact_extract(raster, polygons, ["cell_id", "coverage"], output="pandas")
+        zone = np.repeat(members, table["cell_id"].map(len))
+        cell, fraction = (np.concatenate(table[name]) for name in ("cell_id", "coverage"))
+        yield Overlap(window, zone, cell, fraction)
 
 
 def _cells(bounds: NDArray[np.float64], window: Window) -> NDArray[np.int64]:
@@ -102,66 +105,3 @@ def _cells(bounds: NDArray[np.float64], window: Window) -> NDArray[np.int64]:
     high = np.minimum(bounds[:, 2:], (east, north))
     sides = np.ceil(high - low) + 1
     return np.asarray(sides.prod(axis=1), dtype=np.int64)
-
-
-class _Polygon(Feature):  # type: ignore[misc]
-    """A polygon as exactextract asks for it, and what it answers."""
-
-    def __init__(self, wkb: bytes = b"") -> None:
-        super().__init__()
-        self.wkb = wkb
-        self.results: dict[str, NDArray[Any]] = {}
-
-    def geometry(self) -> bytes:
-        return self.wkb
-
-    def set(self, name: str, value: NDArray[Any]) -> None:
-        self.results[name] = value
-
-    def get(self, name: str) -> NDArray[Any]:
-        return self.results[name]
-
-    def fields(self) -> list[str]:
-        return []
-
-    def set_geometry(self, _: object) -> None:
-        """Not asked for."""
-
-    def set_geometry_format(self) -> str:
-        return "wkb"
-
-
-class _Polygons(FeatureSource):  # type: ignore[misc]
-    def __init__(self, wkb: list[bytes]) -> None:
-        super().__init__()
-        self.wkb = wkb
-
-    def count(self) -> int:
-        return len(self.wkb)
-
-    def __iter__(self) -> Iterator[_Polygon]:
-        return map(_Polygon, self.wkb)
-
-    def srs_wkt(self) -> None:
-        """Pixel coordinates have none."""
-
-
-class _Found(Writer):  # type: ignore[misc]
-    """Collects the answers in the order of the polygons."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells: list[NDArray[np.int64]] = []
-        self.fractions: list[NDArray[np.float64]] = []
-
-    def write(self, feature: Any) -> None:
-        answer = _Polygon()
-        feature.copy_to(answer)
-        self.cells.append(answer.results["cell_id"])
-        self.fractions.append(answer.results["coverage"])
-
-    def add_operation(self, _: object) -> None:
-        """Both are known."""
-
-    def features(self) -> None:
-        """They were collected as they came."""

@@ -1,10 +1,15 @@
-"""GeoParquet 1.1: WKB in a column, a box per row (the covering), one row group per batch."""
+"""GeoParquet 1.1, written and read by pyarrow: the GDAL that comes with pyogrio has no driver for it.
+
+WKB in a column, a box per row (the covering), one row group per batch.
+Specification 1.1.0, "File metadata": https://geoparquet.org/releases/v1.1.0.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyproj
 from numpy.typing import NDArray
+
+from geoseg.errors import ParcelError
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -63,9 +70,50 @@ def geo_metadata(
 ) -> dict[str, Any]:
     """The ``geo`` entry that makes a Parquet file a GeoParquet one, with a column of WKB.
 
-    Specification 1.1.0, "File metadata": https://geoparquet.org/releases/v1.1.0. ``more`` is said of
-    the column besides.
+    ``more`` is said of the column besides.
     """
     projjson = pyproj.CRS.from_user_input(crs).to_json_dict() if crs else None
     said = {"encoding": "WKB", "geometry_types": [kind], "crs": projjson, **more}
     return {"version": "1.1.0", "primary_column": column, "columns": {column: said}}
+
+
+SUFFIXES = {".parquet", ".geoparquet"}
+
+
+@dataclass(frozen=True)
+class GeoParquet:
+    """What a file says of itself."""
+
+    geometry: str
+    """Column with the geometries, WKB."""
+    crs: str | None
+    fields: tuple[str, ...]
+    """The other columns."""
+    count: int
+
+
+def describe(path: Path) -> GeoParquet:
+    """``ParcelError`` for a Parquet file that is no GeoParquet, or keeps geometries in another way."""
+    with pq.ParquetFile(path) as source:
+        geo = json.loads((source.metadata.metadata or {}).get(b"geo", b"{}"))
+        primary = geo.get("primary_column")
+        column = geo.get("columns", {}).get(primary, {})
+        if column.get("encoding") != "WKB":
+            raise ParcelError(
+                f"{path} is no GeoParquet with geometries as WKB (encoding "
+                f"{column.get('encoding')!r}); write it with geopandas or ogr2ogr"
+            )
+        fields = tuple(name for name in source.schema_arrow.names if name != primary)
+        return GeoParquet(primary, _crs(column), fields, source.metadata.num_rows)
+
+
+def _crs(column: dict[str, Any]) -> str | None:
+    if "crs" not in column:
+        return "OGC:CRS84"  # the specification's default
+    return column["crs"] and str(pyproj.CRS.from_json_dict(column["crs"]).to_string())
+
+
+def read(path: Path, size: int) -> Iterator[Any]:
+    """Arrow record batches of at most ``size`` rows, in the file's order."""
+    with pq.ParquetFile(path) as source:
+        yield from source.iter_batches(batch_size=size)

@@ -19,9 +19,10 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
-from geoseg.io.vector import parcel_parquet, vector_files
+from geoseg.io.vector import geoparquet, vector_files
 from geoseg.io.vector.geometries import areal_parts, from_wkb, is_areal
-from geoseg.io.vector.geopackages import FAILURES
+from geoseg.io.vector.ogr import FAILURES
+from geoseg.io.vector.vector_files import choose_layer
 from geoseg.legend import spell
 
 BATCH = 20_000
@@ -82,11 +83,13 @@ def describe_layer(path: Path, name: str | None) -> Layer:
     if not path.exists():
         raise ParcelError(f"{path}: no such file; name the file of parcels")
     with _naming(path):
-        if path.suffix.lower() in parcel_parquet.SUFFIXES:
-            found = parcel_parquet.describe(path)
+        if path.suffix.lower() in geoparquet.SUFFIXES:
+            found = geoparquet.describe(path)
             layer, kind = Layer(path, path.stem, found.crs or "", found.fields, found.count), ""
         else:
-            layer, kind = _described(path, _choose(path, name))
+            layer, kind = _described(
+                path, choose_layer(path, name, "layer", "polygons", ParcelError)
+            )
     where = f"{path}: layer {layer.name!r}"
     if "Point" in kind or "Line" in kind:
         raise ParcelError(f"{where} holds {kind} geometries; parcels are polygons")
@@ -106,20 +109,6 @@ def _described(path: Path, name: str) -> tuple[Layer, str]:
     fields = tuple(str(field) for field in info["fields"])
     layer = Layer(path, name, str(info["crs"] or ""), fields, int(info["features"]))
     return layer, str(info["geometry_type"])
-
-
-def _choose(path: Path, name: str | None) -> str:
-    """The layer to read: the named one, or the only one that has geometry."""
-    found = [str(each) for each, kind in pyogrio.list_layers(path) if kind is not None]
-    listed = ", ".join(found) or "none"
-    if name is not None and name not in found:
-        raise ParcelError(f"{path}: no layer {name!r} with geometry; 'layer' may be: {listed}")
-    if name is None and len(found) != 1:
-        raise ParcelError(
-            f"{path} has {len(found)} layers with geometry ({listed}), not one"
-            + ("; name one with 'layer'" if found else "; parcels are polygons")
-        )
-    return found[0] if name is None else name
 
 
 def read_layer(layer: Layer, size: int = BATCH) -> Iterator[Batch]:
@@ -147,8 +136,8 @@ def _require_text(layer: Layer, table: Any) -> None:
 @contextmanager
 def _open(layer: Layer, size: int) -> Iterator[tuple[str, Iterator[Any]]]:
     """Name of the geometry column, and Arrow record batches."""
-    if layer.path.suffix.lower() in parcel_parquet.SUFFIXES:
-        yield parcel_parquet.describe(layer.path).geometry, parcel_parquet.read(layer.path, size)
+    if layer.path.suffix.lower() in geoparquet.SUFFIXES:
+        yield geoparquet.describe(layer.path).geometry, geoparquet.read(layer.path, size)
         return
     # Times as text that remembers to be a time: Arrow's own would all be in UTC.
     options = {"use_pyarrow": True, "batch_size": size, "datetime_as_string": True}

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.io.files import replacing
-from geoseg.io.vector.geopackages import FAILURES, PLAIN, keep_style, repeatable
 from geoseg.io.vector.geoparquet import geo_metadata
+from geoseg.io.vector.ogr import FAILURES, PLAIN, keep_style, repeatable
 from geoseg.io.vector.parcel_layers import Batch, Layer
 
 LAYER = "parcels"

@@ -1,7 +1,8 @@
 """Reading points whose class is known: control of a finished map.
 
-GDAL through pyogrio: any vector format, any CRS; a CSV with longitude and latitude through
-``io.vector.point_tables``. What cannot be used becomes a ``LabelError`` that names the file.
+Any vector format, any CRS, by GDAL through pyogrio; a CSV with columns of longitude and latitude, as a
+spreadsheet or a field app writes it, by pandas, so that it can lead to no other file. What cannot be
+used becomes a ``LabelError`` that names the file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pyogrio
 import pyproj
 from numpy.typing import NDArray
@@ -22,10 +24,9 @@ from shapely.errors import ShapelyError
 from geoseg.errors import LabelError
 from geoseg.io.access import confine
 from geoseg.io.vector import vector_files
-from geoseg.io.vector.geopackages import FAILURES
-from geoseg.io.vector.point_tables import read_table
-from geoseg.io.vector.reprojection import between
-from geoseg.io.vector.vectors import choose_layer
+from geoseg.io.vector.geometries import between
+from geoseg.io.vector.ogr import FAILURES
+from geoseg.io.vector.vector_files import choose_layer
 
 _KEY = "'gates.control"
 
@@ -51,7 +52,7 @@ def read_points(path: Path, layer: str | None, attribute: str, crs: str) -> Poin
     confine.local(path)
     if not path.exists():
         raise LabelError(f"{path}: no such file; name the control points in {_KEY}.file'")
-    table = read_table(path) if path.suffix.lower() == ".csv" else None
+    table = _read_table(path) if path.suffix.lower() == ".csv" else None
     if table is None:
         table = _read_layer(path, layer, attribute)
     else:
@@ -63,7 +64,7 @@ def read_points(path: Path, layer: str | None, attribute: str, crs: str) -> Poin
 def _read_layer(path: Path, layer: str | None, attribute: str) -> geopandas.GeoDataFrame:
     vector_files.require(path)
     try:
-        chosen = choose_layer(path, layer, "gates.control.layer", "points")
+        chosen = choose_layer(path, layer, "gates.control.layer", "points", LabelError)
         _check(path, chosen, attribute)
         return pyogrio.read_dataframe(path, layer=chosen, columns=[attribute])
     except UnicodeDecodeError as error:
@@ -109,3 +110,52 @@ def _require_column(path: Path, layer: str, attribute: str, columns: Sequence[st
             f"{path}: layer {layer!r} has no column {attribute!r}; it has: "
             f"{', '.join(columns) or 'none'}. Name the one with the class in {_KEY}.attribute'."
         )
+
+
+_LONGITUDE = ("lon", "long", "lng", "longitude")
+_LATITUDE = ("lat", "latitude")
+_ENCODING = "utf-8-sig"
+"""UTF-8, with the mark that some spreadsheets begin it with or without."""
+
+
+def _read_table(path: Path) -> geopandas.GeoDataFrame | None:
+    """The rows as points in WGS 84 (EPSG:4326), with all columns as text; an empty cell is NaN.
+
+    Separators are comma, semicolon or tab, decimals have a point or a comma; the names of the columns
+    of degrees may have any case. None where the file has no such columns: GDAL may know it otherwise.
+    Raises ``LabelError`` for a place that is none and for what is no table, ``ConfinedError``.
+    """
+    confine.local(path)
+    try:
+        with path.open(encoding=_ENCODING) as handle:
+            separator = max(",;\t", key=handle.readline().count)
+        table = pd.read_csv(path, sep=separator, dtype=str, encoding=_ENCODING)
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        reason = " ".join(str(error).split())
+        raise LabelError(
+            f"{path} cannot be read as a table: {reason}; save it as CSV in UTF-8"
+        ) from None
+    x, y = _column(table, _LONGITUDE), _column(table, _LATITUDE)
+    if x is None or y is None:
+        return None
+    places = geopandas.points_from_xy(
+        _degrees(path, table, x, 180), _degrees(path, table, y, 90), crs="EPSG:4326"
+    )
+    return geopandas.GeoDataFrame(table, geometry=places)
+
+
+def _column(table: pd.DataFrame, names: Sequence[str]) -> str | None:
+    return next((str(c) for c in table.columns if str(c).strip().lower() in names), None)
+
+
+def _degrees(path: Path, table: pd.DataFrame, column: str, limit: int) -> NDArray[np.float64]:
+    text = table[column].str.strip().str.replace(",", ".", regex=False)
+    degrees = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
+    wrong = ~(np.abs(degrees) <= limit)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise LabelError(
+            f"{path}, row {row + 2}: {table[column].iloc[row]!r} in column {column!r} is no angle of "
+            f"-{limit} to {limit} degrees; give decimal degrees (WGS 84), or leave the row out"
+        )
+    return degrees

@@ -7,21 +7,24 @@ spatial index GDAL sorts in memory (some hundred bytes a polygon). What cannot b
 
 from __future__ import annotations
 
+import queue
+import threading
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyogrio
 import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.io.files import replacing
-from geoseg.io.vector.geopackages import FAILURES, repeatable
 from geoseg.io.vector.geoparquet import ParquetSink
-from geoseg.io.vector.layers import GdalSink
+from geoseg.io.vector.ogr import FAILURES, PLAIN, keep_style, repeatable
 
 FORMATS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".parquet": "Parquet"}
 """Suffix of the file to the name of its format."""
@@ -97,7 +100,7 @@ def create_polygons(path: Path, layer: str, crs: str | None) -> Iterator[Polygon
         if path.suffix.lower() == ".parquet":
             sink = ParquetSink(part, crs, GEOMETRY)
         else:
-            sink = GdalSink(part, FORMATS[path.suffix.lower()], layer, crs, GEOMETRY)
+            sink = _GdalSink(part, FORMATS[path.suffix.lower()], layer, crs, GEOMETRY)
         stack.callback(sink.abandon)
         writer = PolygonWriter(sink)
         try:
@@ -119,3 +122,83 @@ def format_of(path: Path) -> str:
             f"{path.suffix or 'a file without suffix'!r}. Change the name of the output."
         )
     return found
+
+
+class _AbandonedError(Exception):
+    """No more batches will come."""
+
+
+class _GdalSink:
+    """A layer being written: one stream of batches into one open file.
+
+    GDAL asks for the next batch when it has written the last one, so it runs in a thread of its own and
+    takes them from a queue of one.
+    """
+
+    def __init__(self, path: Path, driver: str, layer: str, crs: str | None, geometry: str) -> None:
+        """``geometry`` names the column that holds the WKB."""
+        self._path, self._driver, self._layer, self._crs = path, driver, layer, crs
+        self._geometry = geometry
+        self._batches: queue.Queue[pa.RecordBatch | _AbandonedError | None] = queue.Queue(1)
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
+
+    def write(self, batch: pa.RecordBatch, bounds: NDArray[np.float64]) -> None:
+        """Add a batch; raises what went wrong with those before."""
+        if self._thread is None:
+            # Not to outlive a program that is interrupted.
+            arguments = (batch.schema,)
+            self._thread = threading.Thread(target=self._run, args=arguments, daemon=True)
+            self._thread.start()
+        self._put(batch)
+
+    def close(self, style: str | None) -> None:
+        """Wait until all is written, then add the style where the format can keep one."""
+        self._put(None)
+        assert self._thread is not None
+        self._thread.join()
+        self._thread = None
+        if self._failure:
+            raise self._failure
+        if style and self._driver == "GPKG":
+            keep_style(self._path, self._layer, "geom", style)
+
+    def abandon(self) -> None:
+        """Let go of a file that will not be finished."""
+        if self._thread is not None and self._failure is None:
+            self._put(_AbandonedError())
+            self._thread.join()
+
+    def _put(self, batch: pa.RecordBatch | _AbandonedError | None) -> None:
+        assert self._thread is not None
+        while self._thread.is_alive():
+            with suppress(queue.Full):
+                self._batches.put(batch, timeout=0.2)
+                return
+        if self._failure and not isinstance(batch, _AbandonedError):
+            raise self._failure
+
+    def _run(self, schema: pa.Schema) -> None:
+        stream = pa.RecordBatchReader.from_batches(schema, self._arriving())
+        try:
+            with warnings.catch_warnings():
+                # An image without CRS has polygons without CRS.
+                warnings.filterwarnings("ignore", "'crs' was not provided")
+                pyogrio.raw.write_arrow(
+                    stream,
+                    self._path,
+                    layer=self._layer,
+                    driver=self._driver,
+                    geometry_name=self._geometry,
+                    geometry_type="Polygon",
+                    crs=self._crs,
+                    dataset_options=PLAIN if self._driver == "GPKG" else None,
+                )
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits for this one
+            self._failure = error
+
+    def _arriving(self) -> Iterator[pa.RecordBatch]:
+        while (batch := self._batches.get()) is not None:
+            if isinstance(batch, _AbandonedError):
+                raise batch
+            yield batch

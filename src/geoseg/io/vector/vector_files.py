@@ -1,4 +1,6 @@
-"""Which vector files may be opened: any format GDAL reads, or in confinement a few, by their content.
+"""Which vector files may be opened, and what they say of themselves.
+
+Any format GDAL reads, or in confinement a few, by their content.
 
 GDAL chooses a driver by what is in a file, whatever its name says, and pyogrio cannot be told which
 drivers to use. So the content must be what the suffix promises before GDAL sees it.
@@ -7,14 +9,20 @@ drivers to use. So the content must be what the suffix promises before GDAL sees
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import pyarrow
 import pyogrio
+import shapely
 
-from geoseg.errors import ConfinedError
+from geoseg.errors import ConfinedError, GeosegError, LabelError
 from geoseg.io.access import confine
+from geoseg.io.vector import geoparquet
+from geoseg.io.vector.ogr import FAILURES
 
 _HEAD = 2**16
 """Bytes of a file that are looked at; GDAL recognizes a format by fewer."""
@@ -109,3 +117,121 @@ _KINDS: dict[str, Callable[[Path, bytes], bool]] = {
     ".parquet": lambda _, head: head.startswith(b"PAR1"),
     ".geoparquet": lambda _, head: head.startswith(b"PAR1"),
 }
+
+
+SAMPLE = 1000
+"""Rows from which values and kinds of geometries are told."""
+
+_VALUES = 4
+"""Different values of a column that are told."""
+
+_NAMES = {"object": "text"}
+"""Words for types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a layer."""
+
+    name: str
+    kind: str
+    """Its type, as GDAL or Arrow calls it."""
+    values: tuple[str, ...]
+    """The first different ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """One layer."""
+
+    name: str
+    rows: int
+    geometry: str
+    """Kinds among the first rows; ``none`` for a table."""
+    crs: str | None
+    columns: tuple[Column, ...]
+
+
+def layers(path: Path) -> tuple[LayerInfo, ...]:
+    """The layers of a vector file; empty where the file is none, or may not be opened as one.
+
+    Raises ``LabelError`` where its text cannot be read.
+    """
+    try:
+        require(path)
+        if path.suffix.lower() in geoparquet.SUFFIXES:
+            return (_of_parquet(path),)
+        names = [str(name) for name, _ in pyogrio.list_layers(path)]
+        return tuple(_of_layer(path, name) for name in names)
+    except UnicodeDecodeError as error:
+        raise LabelError(not_text(path, "its text", error)) from None
+    except (*FAILURES, ConfinedError, pyarrow.ArrowException, OSError):
+        return ()
+
+
+def _of_layer(path: Path, name: str) -> LayerInfo:
+    info = pyogrio.read_info(path, layer=name, force_feature_count=True)
+    options = {"layer": name, "max_features": SAMPLE}
+    _, _, binary, fields = pyogrio.raw.read(path, **options)
+    columns = zip(info["fields"], info["dtypes"], fields, strict=True)
+    return LayerInfo(
+        name,
+        int(info["features"]),
+        _kinds(binary, info["geometry_type"]),
+        info["crs"],
+        tuple(
+            Column(str(n), _NAMES.get(str(kind), str(kind)), _values(v)) for n, kind, v in columns
+        ),
+    )
+
+
+def _of_parquet(path: Path) -> LayerInfo:
+    found = geoparquet.describe(path)
+    table = pyarrow.Table.from_batches([next(geoparquet.read(path, SAMPLE))])
+    binary = table.column(found.geometry).to_numpy()
+    columns = ((name, table.column(name)) for name in found.fields)
+    return LayerInfo(
+        path.stem,
+        found.count,
+        _kinds(binary, "Unknown"),
+        found.crs,
+        tuple(Column(n, str(values.type), _values(values.to_pylist())) for n, values in columns),
+    )
+
+
+def _kinds(binary: Any, declared: str | None) -> str:
+    if binary is None or declared is None:
+        return "none"
+    found = shapely.from_wkb(binary, on_invalid="ignore")
+    kinds = sorted({shape.geom_type for shape in found if shape is not None})
+    return ", ".join(kinds) or str(declared)
+
+
+def _values(values: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_texts(values)))[:_VALUES]
+
+
+def _texts(values: Any) -> Iterator[str]:
+    for value in values:
+        if value is not None and value == value:  # noqa: PLR0124
+            yield repr(value) if isinstance(value, str) else f"{value}"
+
+
+def choose_layer(
+    path: Path, layer: str | None, key: str, kind: str, error: type[GeosegError]
+) -> str:
+    """The layer to read: the named one, or the only one that has geometry.
+
+    Messages name the ``key`` that names layers, and the ``kind`` of geometry that is wanted; they are
+    raised as ``error``.
+    """
+    names = [str(name) for name, geometry in pyogrio.list_layers(path) if geometry is not None]
+    listed = ", ".join(names) or "none"
+    if layer is not None and layer not in names:
+        raise error(f"{path}: no layer {layer!r} with geometry; '{key}' may be: {listed}")
+    if layer is None and len(names) != 1:
+        raise error(
+            f"{path} has {len(names)} layers with geometry ({listed}), not one"
+            + (f"; name one in '{key}'" if names else f"; {kind} are wanted")
+        )
+    return names[0] if layer is None else layer

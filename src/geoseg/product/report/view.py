@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from geoseg.product.bars import histogram, timeline
-from geoseg.product.charts import line_chart
+from geoseg.product.charts import histogram, line_chart, timeline
 from geoseg.product.pictures import RAMP
 from geoseg.product.report import findings
 from geoseg.product.report.format import NONE, day, moment, part

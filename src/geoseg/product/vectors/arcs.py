@@ -27,7 +27,7 @@ class Arcs:
     node: NDArray[np.bool_]
     """Ends of arcs. Where an island has none, its least point is one, and the one farthest away."""
     meeting: NDArray[np.bool_]
-    """Joints where borders meet: these never move."""
+    """Nodes where borders meet: these never move."""
     arc: Ints
     """Number of the arc that the point is in, or begins."""
     erasable: NDArray[np.bool_]

@@ -1,11 +1,11 @@
 """Borders between regions, read strip by strip: whole numbers and array operations.
 
 Every lattice point where a border turns or where borders meet is a vertex. Around a vertex its borders
-part the pixels into wedges of one region each; a region's outline comes in along one side of a wedge
-and leaves along the other, the region on its left. So each wedge is one step of one ring, and knows the
-next: the neighbouring vertex along the border. Neighbours in a row follow each other in raster order,
-those in a column after one stable sort. Since a vertex belongs to the map and not to the strip it was
-read in, outlines grow from strip to strip and nothing has to be merged.
+part the pixels into corners of one region each; a region's outline comes in along one side of a corner
+and leaves along the other, the region on its left: that is a half edge, one step of one ring, which
+knows the next: the neighbouring vertex along the border. Neighbours in a row follow each other in raster
+order, those in a column after one stable sort. Since a vertex belongs to the map and not to the strip it
+was read in, outlines grow from strip to strip and nothing has to be merged.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _AFTER, _BEFORE, _APART = _turns()
 
 @dataclass(frozen=True)
 class HalfEdges:
-    """``n`` wedges in raster order of their vertices."""
+    """``n`` half edges in raster order of their vertices."""
 
     owner: Whole
     """Number of the region."""
@@ -56,7 +56,7 @@ class HalfEdges:
     """Column of the lattice point: left edge of the pixel of that column."""
     y: Whole
     next: Whole
-    """Place in the table of the next wedge of the ring; -1 where it is not read yet."""
+    """Place in the table of the next half edge of the ring; -1 where it is not read yet."""
     degree: NDArray[np.uint8]
     """Borders that meet here, 2 to 4."""
     apart: NDArray[np.uint32]
@@ -66,8 +66,8 @@ class HalfEdges:
     def __len__(self) -> int:
         return len(self.owner)
 
-    def pick(self, chosen: NDArray[np.generic] | slice, owner: Whole, following: Whole) -> Self:
-        """The wedges at ``chosen`` (indices or a mask) with new owners and successors."""
+    def take(self, chosen: NDArray[np.generic] | slice, owner: Whole, following: Whole) -> Self:
+        """The half edges at ``chosen`` (indices or a mask) with new owners and successors."""
         x, y = self.x[chosen], self.y[chosen]
         return type(self)(owner, x, y, following, self.degree[chosen], self.apart[chosen])
 
@@ -95,9 +95,9 @@ class Hanging:
 
     x: Whole
     out: Whole
-    """The wedge that leaves downwards, -1 for nodata: its successor is to be found."""
+    """The half edge that leaves downwards, -1 for nodata: its successor is to be found."""
     into: Whole
-    """The wedge to be entered from below, -1 for nodata."""
+    """The half edge to be entered from below, -1 for nodata."""
 
     @classmethod
     def none(cls) -> Self:
@@ -106,7 +106,7 @@ class Hanging:
         return cls(empty, empty, empty)
 
     def renumbered(self, number: Whole) -> Self:
-        """The same under the new numbers of their wedges."""
+        """The same under the new numbers of their half edges."""
         padded = np.append(number, np.int32(-1))
         return replace(self, out=padded[self.out], into=padded[self.into])
 
@@ -165,7 +165,7 @@ def find_half_edges(
     """HalfEdges at the strip's ``vertices``, put behind those found ``before``.
 
     Also returns what hangs from the strip's lower edge. Where two pixels of a region touch at a point
-    only, there are two wedges of it, each going around its pixel; ``outlines`` sorts that out.
+    only, there are two half edges of it, each going around its pixel; ``rings`` sorts that out.
     """
     x, y, borders = vertices
     places = strip.around(strip.places, x, y)
@@ -193,7 +193,7 @@ def find_half_edges(
 
 
 def _apart(codes: NDArray[np.uint32], borders: NDArray[np.uint8], edge: Ints) -> NDArray[np.uint32]:
-    """``HalfEdges.apart`` of the wedges that leave along ``edge``, codes ``[n, 4]`` being around."""
+    """``HalfEdges.apart`` of the half edges that leave along ``edge``, codes ``[n, 4]`` being around."""
     packed = np.zeros(len(edge), np.uint32)
     for side in (edge, _BEFORE[borders, edge]):
         for quadrant in _APART[borders, side].T:
@@ -208,11 +208,11 @@ class _Vertices:
     x: Whole
     borders: NDArray[np.uint8]
     slot: Whole
-    """``[n, 4]``: the wedge that leaves in each direction, -1 for none."""
+    """``[n, 4]``: the half edge that leaves in each direction, -1 for none."""
 
 
 def _connect(following: Whole, fresh: _Vertices, hanging: Hanging) -> Hanging:
-    """Set the successors of all wedges whose next vertex is known; what still hangs is returned."""
+    """Set the successors of all half edges whose next vertex is known; what still hangs is returned."""
     above = len(hanging.x)
     x = np.concatenate([hanging.x, fresh.x])
     borders = np.concatenate([np.full(above, 1 << _DOWN, np.uint8), fresh.borders])

@@ -3,6 +3,9 @@
 A row of pixels has one size, so two tables by row say it all. The area between a line and the upper
 edge of the map, added up along a ring, is the ring's area (Green's theorem); what a step to the right
 and a step down are in metres east and north gives lengths.
+
+Polygons that were simplified, smoothed or merged move area from class to class. ``AreaBalance`` tells
+how much, so that nobody finds two figures for one crop and has to guess which is right.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import pyproj
 from numpy.typing import NDArray
 
 from geoseg.grid import Grid
-from geoseg.product.areas import SQUARE_METRES, pixel_area
+from geoseg.legend import NODATA, Legend
+from geoseg.product.areas import SQUARE_METRES, PixelCounts, pixel_area
 from geoseg.product.vectors.rings import Rings
 
 Floats = NDArray[np.float64]
@@ -113,3 +117,69 @@ def _metres(found: tuple[Floats, Floats, Floats]) -> Floats:
     return (
         np.stack([np.sin(azimuth), np.cos(azimuth)], axis=1) * np.asarray(found[2])[:, np.newaxis]
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassBalance:
+    """One class in raster and polygons."""
+
+    code: int
+    name: str
+    polygons: int
+    raster_ha: float | None
+    """Its pixels' area; None where the map has no CRS."""
+    polygons_ha: float | None
+    """Its polygons' area; None where the map has no CRS."""
+    difference_ha: float | None
+    """Polygons less raster."""
+    difference_percent: float | None
+    """Of the raster's area; None for a class without pixels."""
+    merged_regions: int
+    """Regions of this class that were too small and joined a neighbour."""
+    merged_pixels: int
+    """Pixels of this class that are in polygons of another one for that."""
+
+
+class AreaBalance:
+    """Areas by class code, added up strip by strip and batch by batch."""
+
+    def __init__(self, ground: Ground, known: bool) -> None:
+        """``known``: the ground's unit is m²; else it is pixels and hectares are not told."""
+        self._raster, self._moved = PixelCounts(np.diff(ground.area)), PixelCounts(None)
+        self._known = known
+        self._drawn, self._polygons = np.zeros(256), np.zeros(256, np.int64)
+
+    def add_strip(self, codes: NDArray[np.uint8], shown: NDArray[np.uint8], row: int) -> None:
+        """Count the raster's pixels from ``row`` on; ``shown``: the codes after merging."""
+        self._raster.add(codes, row)
+        if shown is not codes:
+            self._moved.add(codes, row, codes != shown)
+
+    def add_polygons(self, codes: NDArray[np.uint8], areas: NDArray[np.float64]) -> None:
+        """Count polygons by the code of each."""
+        self._polygons += np.bincount(codes, minlength=256)
+        self._drawn += np.bincount(codes, areas, minlength=256)
+
+    def table(self, legend: Legend, merged: NDArray[np.int64]) -> tuple[ClassBalance, ...]:
+        """A row per class of the legend; ``merged[256]``: regions of each code that were merged."""
+        assert not self._drawn[NODATA]
+        return tuple(self._row(entry.code, entry.name, int(merged[entry.code])) for entry in legend)
+
+    def _row(self, code: int, name: str, merged: int) -> ClassBalance:
+        assert self._raster.area is not None
+        raster, drawn = float(self._raster.area[code]), float(self._drawn[code])
+        hectares = [round(area / SQUARE_METRES, 4) for area in (raster, drawn, drawn - raster)]
+        shown = hectares if self._known else [None] * 3
+        percent = round(100 * (drawn - raster) / raster, 4) if raster else None
+        # Sums of floats: what is nothing shall read as nothing.
+        return ClassBalance(
+            code,
+            name,
+            int(self._polygons[code]),
+            shown[0],
+            shown[1],
+            None if shown[2] is None else shown[2] + 0.0,
+            None if percent is None else percent + 0.0,
+            merged,
+            int(self._moved.pixels[code]),
+        )

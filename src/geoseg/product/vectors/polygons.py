@@ -22,14 +22,13 @@ from geoseg.feedback import Progress
 from geoseg.grid import Grid
 from geoseg.io.vector.polygons import PolygonWriter, create_polygons
 from geoseg.legend import Legend
-from geoseg.product.areas import SQUARE_METRES, map_grid
+from geoseg.product.areas import SQUARE_METRES
+from geoseg.product.crop_map import map_grid
 from geoseg.product.style import polygon_style
 from geoseg.product.vectors.arcs import Arcs
-from geoseg.product.vectors.area_balance import AreaBalance, ClassReckoning
-from geoseg.product.vectors.measures import Floats, Ground, ground
+from geoseg.product.vectors.generalize import simplify, smooth
+from geoseg.product.vectors.measures import AreaBalance, ClassBalance, Floats, Ground, ground
 from geoseg.product.vectors.regions import RegionTable, Seam
-from geoseg.product.vectors.simplify import simplify
-from geoseg.product.vectors.smooth import smooth
 from geoseg.product.vectors.strips import MapStrips
 from geoseg.product.vectors.vertex_index import Vertices
 
@@ -45,7 +44,7 @@ class Vectorized:
     """What was written."""
 
     polygons: int
-    classes: tuple[ClassReckoning, ...]
+    classes: tuple[ClassBalance, ...]
     """Areas of polygons beside those of the raster, in the legend's order."""
 
 
@@ -77,7 +76,7 @@ def vectorize(
             work.write(writers, batch)
         for writer in writers:
             writer.set_style(polygon_style(legend, "code"))
-    classes = work.ledger.table(legend, strips.merged_regions)
+    classes = work.balance.table(legend, strips.merged_regions)
     return Vectorized(sum(row.polygons for row in classes), classes)
 
 
@@ -108,7 +107,7 @@ class _Work:
         self._run = pa.array([run or None], pa.string())
         self._ground = ground(grid)
         self._unit = self._ground or Ground.of_pixels(grid)
-        self.ledger = AreaBalance(self._unit, known=self._ground is not None)
+        self.balance = AreaBalance(self._unit, known=self._ground is not None)
         shaped = config.simplify > 0 or config.smooth > 0
         self._vertices = Vertices(grid.height, grid.width, folder) if shaped else None
 
@@ -118,7 +117,7 @@ class _Work:
         with progress.start("polygons", len(strips.windows), "strips") as step:
             for window in strips.windows:
                 codes, shown, confidence = strips.read(window)
-                self.ledger.add_strip(codes, shown, window.row)
+                self.balance.add_strip(codes, shown, window.row)
                 yield seam.add(shown, confidence, window.row)
                 step.advance()
         yield seam.finish(self._grid.height)
@@ -127,7 +126,7 @@ class _Work:
         """Shape a batch of regions, write it and count it."""
         drawn = self._drawn(batch)
         area = self._unit.areas(drawn.rings)
-        self.ledger.add_polygons(drawn.regions.code, area)
+        self.balance.add_polygons(drawn.regions.code, area)
         outlines, columns = drawn.rings.polygons(self._grid), self._columns(drawn, area)
         for writer in writers:
             writer.append(outlines, columns)

@@ -8,7 +8,7 @@ in a few array operations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geoseg.legend import NODATA
-from geoseg.product.vectors.confidence_histogram import ConfidenceHistogram
 from geoseg.product.vectors.half_edges import (
     HalfEdges,
     Hanging,
@@ -25,8 +24,7 @@ from geoseg.product.vectors.half_edges import (
     Whole,
     find_half_edges,
 )
-from geoseg.product.vectors.outlines import trace
-from geoseg.product.vectors.rings import Rings
+from geoseg.product.vectors.rings import Rings, trace
 from geoseg.product.vectors.vertex_index import Vertices
 
 
@@ -48,7 +46,7 @@ class Regions:
         empty = np.array([], np.int64)
         return cls(empty.astype(np.uint8), empty, empty)
 
-    def pick(self, chosen: NDArray[np.generic] | slice) -> Self:
+    def take(self, chosen: NDArray[np.generic] | slice) -> Self:
         """The regions at ``chosen`` (indices, a mask or a slice)."""
         return type(self)(self.code[chosen], self.pixels[chosen], self.last[chosen])
 
@@ -89,7 +87,7 @@ class RegionTable:
     def slice(self, start: int, stop: int) -> Self:
         """The regions ``start`` to ``stop - 1``."""
         return type(self)(
-            self.regions.pick(slice(start, stop)),
+            self.regions.take(slice(start, stop)),
             self.confidence.slice(start, stop),
             self.rings.slice(start, stop),
         )
@@ -119,7 +117,7 @@ def find_regions(codes: NDArray[np.uint8], row: int) -> tuple[Regions, Whole]:
     valued = runs.code != NODATA
     group = np.full(len(runs), -1, np.int32)
     group[valued] = numbered(component[valued])
-    return runs.pick(valued).joined(group[valued]), group[run]
+    return runs.take(valued).joined(group[valued]), group[run]
 
 
 def _run_begins(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -159,12 +157,12 @@ def numbered(groups: Whole) -> Whole:
 class Seam:
     """The lower edge of what has been read: its codes, and the regions that reach it."""
 
-    def __init__(self, width: int, noted: Vertices | None = None) -> None:
-        """``noted`` is told of the borders' vertices."""
-        self._noted = noted
+    def __init__(self, width: int, vertex_index: Vertices | None = None) -> None:
+        """``vertex_index`` is told of the borders' vertices."""
+        self._vertex_index = vertex_index
         self._above = np.full(width, NODATA, np.uint8), np.full(width, -1, np.int32)
         self._regions, self._confidence = Regions.none(), ConfidenceHistogram.none()
-        self._wedges, self._hanging = HalfEdges.none(), Hanging.none()
+        self._half_edges, self._hanging = HalfEdges.none(), Hanging.none()
 
     def add(self, codes: NDArray[np.uint8], confidence: NDArray[np.uint8], row: int) -> RegionTable:
         """Join the next strip, rows from ``row`` of the map, to what is open above it.
@@ -173,7 +171,7 @@ class Seam:
         in the order of their last pixels.
         """
         found, places = find_regions(codes, row)
-        tally = ConfidenceHistogram.of(places, confidence)
+        histogram = ConfidenceHistogram.of(places, confidence)
         before = len(self._regions)
         above_codes, above = self._above
         meet = (codes[0] == above_codes) & (above >= 0)
@@ -183,15 +181,17 @@ class Seam:
         above, places = old[above].astype(np.int32), new.astype(np.int32)[places]
 
         strip = Strip.below((above_codes, above), (codes, places), row)
-        kept = self._wedges.pick(slice(None), group[self._wedges.owner], self._wedges.next)
+        kept = self._half_edges.take(
+            slice(None), group[self._half_edges.owner], self._half_edges.next
+        )
         vertices = strip.vertices()
-        if self._noted:
-            self._noted.add(*vertices[:2], row, len(codes))
-        wedges, hanging = find_half_edges(strip, vertices, kept, self._hanging)
+        if self._vertex_index:
+            self._vertex_index.add(*vertices[:2], row, len(codes))
+        half_edges, hanging = find_half_edges(strip, vertices, kept, self._hanging)
         regions = self._regions.concat(found).joined(group)
-        counted = self._confidence.concat(tally, before).joined(group)
+        counted = self._confidence.concat(histogram, before).joined(group)
         self._above = codes[-1], places[-1]
-        return self._split(regions, counted, wedges, hanging)
+        return self._split(regions, counted, half_edges, hanging)
 
     def finish(self, row: int) -> RegionTable:
         """What is open at the lower edge of the map, ``row`` being the first one below it."""
@@ -199,7 +199,11 @@ class Seam:
         return self.add(none, none, row)
 
     def _split(
-        self, regions: Regions, confidence: ConfidenceHistogram, wedges: HalfEdges, hanging: Hanging
+        self,
+        regions: Regions,
+        confidence: ConfidenceHistogram,
+        half_edges: HalfEdges,
+        hanging: Hanging,
     ) -> RegionTable:
         """Keep what reaches the lower edge; return the rest in order."""
         codes, places = self._above
@@ -211,14 +215,14 @@ class Seam:
         place[going_on], place[done] = np.arange(len(going_on)), np.arange(len(done))
 
         self._above = codes, np.append(place, -1).astype(np.int32)[places]
-        self._regions = regions.pick(going_on)
-        stays = reaches[wedges.owner]
+        self._regions = regions.take(going_on)
+        stays = reaches[half_edges.owner]
         number = _numbers(stays)
         self._hanging = hanging.renumbered(number)
-        self._wedges = _part(wedges, stays, place, number)
+        self._half_edges = _part(half_edges, stays, place, number)
         self._confidence, counted = confidence.parted(reaches, place)
-        closed = _part(wedges, ~stays, place, _numbers(~stays))
-        return RegionTable(regions.pick(done), counted, trace(closed, len(done)))
+        closed = _part(half_edges, ~stays, place, _numbers(~stays))
+        return RegionTable(regions.take(done), counted, trace(closed, len(done)))
 
 
 def _numbers(mask: NDArray[np.bool_]) -> Whole:
@@ -228,8 +232,96 @@ def _numbers(mask: NDArray[np.bool_]) -> Whole:
     return number
 
 
-def _part(wedges: HalfEdges, mask: NDArray[np.bool_], place: Whole, number: Whole) -> HalfEdges:
-    """The wedges at ``mask`` with new numbers of regions and of wedges."""
+def _part(half_edges: HalfEdges, mask: NDArray[np.bool_], place: Whole, number: Whole) -> HalfEdges:
+    """The half edges at ``mask`` with new numbers of regions and of half edges."""
     kept = np.flatnonzero(mask)
-    following = np.append(number, np.int32(-1))[wedges.next[kept]]
-    return wedges.pick(kept, place[wedges.owner[kept]], following)
+    following = np.append(number, np.int32(-1))[half_edges.next[kept]]
+    return half_edges.take(kept, place[half_edges.owner[kept]], following)
+
+
+_VALUES = 256
+
+
+@dataclass(frozen=True)
+class ConfidenceHistogram:
+    """How often each confidence occurs in each region: counts of pairs of the two, sorted by both.
+
+    Exact means and percentiles without a table of regions x values: only pairs that occur are kept.
+    """
+
+    key: Ints
+    """Region x 256 + value, each once."""
+    count: Ints
+
+    @classmethod
+    def none(cls) -> Self:
+        """Nothing was counted."""
+        empty = np.array([], np.int64)
+        return cls(empty, empty)
+
+    @classmethod
+    def of(cls, places: Whole, values: NDArray[np.uint8]) -> Self:
+        """Count the pixels of a strip; ``places`` is the region of each, -1 for none."""
+        wide = np.int64 if int(places.max(initial=0)) >= 2**22 else np.int32
+        key: NDArray[np.signedinteger[Any]] = places.ravel().astype(wide)
+        key *= _VALUES
+        key += values.ravel()
+        key.sort()
+        key = key[np.searchsorted(key, 0) :]
+        starts = _starts(key)
+        return cls(key[starts].astype(np.int64), np.diff(starts, append=len(key)))
+
+    def slice(self, start: int, stop: int) -> Self:
+        """The regions ``start`` to ``stop - 1``, numbered from 0."""
+        low, high = np.searchsorted(self.key, [start * _VALUES, stop * _VALUES])
+        return type(self)(self.key[low:high] - start * _VALUES, self.count[low:high])
+
+    def concat(self, other: Self, before: int) -> Self:
+        """Both, the other's regions numbered from ``before`` on."""
+        return type(self)(
+            np.concatenate([self.key, other.key + before * _VALUES]),
+            np.concatenate([self.count, other.count]),
+        )
+
+    def joined(self, group: Whole) -> Self:
+        """The counts of groups of regions."""
+        key = group[self.key // _VALUES] * np.int64(_VALUES) + self.key % _VALUES
+        order = np.argsort(key, kind="stable")
+        starts = _starts(key[order])
+        if not len(starts):
+            return self
+        return type(self)(key[order[starts]], np.add.reduceat(self.count[order], starts))
+
+    def parted(self, mask: NDArray[np.bool_], place: Whole) -> tuple[Self, Self]:
+        """The regions where ``mask`` is True and the others, each under their new places."""
+        region, there = self.key // _VALUES, mask[self.key // _VALUES]
+        key = place[region] * np.int64(_VALUES) + self.key % _VALUES
+        return self._sorted(key, there), self._sorted(key, ~there)
+
+    def _sorted(self, key: Ints, chosen: NDArray[np.bool_]) -> Self:
+        order = np.flatnonzero(chosen)
+        order = order[np.argsort(key[order])]
+        return type(self)(key[order], self.count[order])
+
+    def means(self, regions: int) -> NDArray[np.float64]:
+        """Mean value of each region; every region has pixels."""
+        region, value = self.key // _VALUES, self.key % _VALUES
+        total = np.bincount(region, self.count, regions)
+        return np.asarray(np.bincount(region, self.count * value, regions) / total)
+
+    def percentiles(self, regions: int, percent: int) -> NDArray[np.uint8]:
+        """The least value that at least ``percent`` % of a region's pixels do not exceed.
+
+        Definition 1 of Hyndman and Fan, Sample Quantiles in Statistical Packages (1996).
+        """
+        region = self.key // _VALUES
+        up_to = np.cumsum(self.count)
+        total = np.bincount(region, self.count, regions).astype(np.int64)
+        needed = (np.cumsum(total) - total) + -(-total * percent // 100)
+        at = np.searchsorted(up_to, needed)
+        return (self.key[at] % _VALUES).astype(np.uint8)
+
+
+def _starts(key: NDArray[np.integer]) -> Ints:
+    """Where a sorted array's values change, from 0 on."""
+    return np.flatnonzero(np.diff(key, prepend=key[:1] - 1)) if len(key) else np.array([], np.int64)

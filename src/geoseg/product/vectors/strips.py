@@ -16,7 +16,8 @@ from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import Legend
-from geoseg.product.areas import check_codes, pixel_area
+from geoseg.product.areas import pixel_area
+from geoseg.product.crop_map import check_codes
 from geoseg.product.vectors.sieve import Read, merge_small
 
 STRIP = geotiffs.TILE

@@ -1,4 +1,4 @@
-"""Laying other people's polygons on a grid: mended, reprojected, in pixel coordinates."""
+"""Other people's polygons on a grid: mended, reprojected, in pixel coordinates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ParcelError
 from geoseg.grid import Grid
+from geoseg.io.vector.geometries import Reprojector, invalid, mend, without_empty
 from geoseg.io.vector.parcel_layers import Layer
-from geoseg.io.vector.reprojection import Carrier, invalid, mend, without_empty
 from geoseg.product.areas import pixel_area
 
 INSIDE, PARTLY, OUTSIDE, NOWHERE = "inside", "partly outside", "outside", "no geometry"
@@ -22,14 +22,14 @@ _SLACK = 1e-6
 
 
 @dataclass(frozen=True)
-class Placed:
+class ProjectedParcels:
     """Polygons on a grid, one array entry per parcel."""
 
     shapes: NDArray[np.object_]
     """Valid polygons in (column, -row); None where there is nothing to lay on the map."""
     mended: NDArray[np.bool_]
     """The geometry was not valid (a ring crosses itself, and the like)."""
-    place: NDArray[np.object_]
+    location: NDArray[np.object_]
     """``INSIDE`` and so on."""
     pixels: NDArray[np.float64]
     """Area in pixels, the part outside the map too."""
@@ -38,8 +38,8 @@ class Placed:
     parcel that reaches far away from the map."""
 
 
-class Placer:
-    """Lays the polygons of a layer on a grid."""
+class ParcelProjector:
+    """Projects the polygons of a layer onto a grid."""
 
     def __init__(self, layer: Layer, grid: Grid, map_name: str) -> None:
         """Raises ``ParcelError`` where the grid has no CRS or none the layer's can be turned into."""
@@ -52,20 +52,22 @@ class Placer:
         self._to_pixel = ~grid.transform
         self._area = pixel_area(grid)
         where = f"{layer.path}: layer {layer.name!r}"
-        self._carrier = Carrier(layer.crs, grid, where, "the map's", ParcelError)
+        self._reprojector = Reprojector(layer.crs, grid, where, "the map's", ParcelError)
 
-    def place(self, geometry: NDArray[np.object_]) -> Placed:
+    def project(self, geometry: NDArray[np.object_]) -> ProjectedParcels:
         """Polygons and multipolygons, or None, as read from the layer."""
         there = ~(shapely.is_missing(geometry) | shapely.is_empty(geometry))
         mended = there & ~shapely.is_valid(geometry)
         whole = without_empty(mend(geometry, mended))
-        carried = self._carrier.carry(whole)
-        shapes = np.asarray(shapely.transform(carried.shapes, self._to_pixels), dtype=object)
+        reprojected = self._reprojector.reproject(whole)
+        shapes = np.asarray(shapely.transform(reprojected.shapes, self._to_pixels), dtype=object)
         shapes = without_empty(mend(shapes, invalid(shapes)))
         pixels = np.nan_to_num(shapely.area(shapes))
-        hectares = np.where(carried.cut, np.nan, self._hectares(shapes, pixels))
+        hectares = np.where(reprojected.cut, np.nan, self._hectares(shapes, pixels))
         lost = shapely.is_missing(shapes) & ~shapely.is_missing(whole)
-        return Placed(shapes, mended, self._where(shapes, carried.cut, lost), pixels, hectares)
+        return ProjectedParcels(
+            shapes, mended, self._where(shapes, reprojected.cut, lost), pixels, hectares
+        )
 
     def _to_pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = points.T

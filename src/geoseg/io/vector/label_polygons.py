@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from geoseg.errors import LabelError, OutputError
 from geoseg.io.vector import vector_files
 from geoseg.io.vector.geometries import areal_parts, from_wkb, is_areal
-from geoseg.io.vector.geopackages import FAILURES
+from geoseg.io.vector.ogr import FAILURES
+from geoseg.io.vector.vector_files import choose_layer
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> Rows
     if not path.exists():
         raise LabelError(f"{path}: no such file; name the file of label polygons in 'labels.file'")
     try:
-        chosen = choose_layer(path, layer, "labels.layer", "polygons")
+        chosen = choose_layer(path, layer, "labels.layer", "polygons", LabelError)
         _check(path, chosen, columns)
         meta, _, binary, fields = pyogrio.raw.read(path, layer=chosen, columns=list(columns))
     except UnicodeDecodeError as error:
@@ -84,24 +85,6 @@ def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, 
         {str(name): None if value != value else value for name, value in row.items()}  # noqa: PLR0124
         for row in rows.to_dict("records")
     ]
-
-
-def choose_layer(path: Path, layer: str | None, key: str, kind: str) -> str:
-    """The layer to read: the named one, or the only one that has geometry.
-
-    Messages name the config's ``key``, and the ``kind`` of geometry that is wanted. Raises
-    ``LabelError``.
-    """
-    found = [str(name) for name, geometry in pyogrio.list_layers(path) if geometry is not None]
-    listed = ", ".join(found) or "none"
-    if layer is not None and layer not in found:
-        raise LabelError(f"{path}: no layer {layer!r} with geometry; '{key}' may be: {listed}")
-    if layer is None and len(found) != 1:
-        raise LabelError(
-            f"{path} has {len(found)} layers with geometry ({listed}), not one"
-            + (f"; name one in '{key}'" if found else f"; {kind} are wanted")
-        )
-    return found[0] if layer is None else layer
 
 
 def _check(path: Path, layer: str, columns: Sequence[str]) -> None:

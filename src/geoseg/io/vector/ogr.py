@@ -1,14 +1,20 @@
-"""What writing GeoPackages takes besides their rows: bytes that repeat, a style that QGIS finds."""
+"""What GDAL's vector formats take besides their rows: bytes that repeat, a style that QGIS finds; and
+plain tables in dBase."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+
+from geoseg.errors import OutputError
+from geoseg.io.files import replacing, write_text
 
 FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError)
 """What pyogrio raises where a file cannot be read or written."""
@@ -69,3 +75,42 @@ def keep_style(path: Path, layer: str, geometry: str, qml: str) -> None:
         layer_options={"FID": "id"},
         gdal_tz_offsets={"update_time": np.array([_UTC], dtype=np.int32)},
     )
+
+
+def write_dbf(path: Path, columns: Mapping[str, Sequence[int] | Sequence[str]]) -> None:
+    """Write whole numbers and texts as dBase in UTF-8 (the ``.cpg`` beside it says so).
+
+    Names of columns have ten ASCII characters at most; texts are cut at 254 bytes, between characters.
+    Equal tables are equal files. Raises ``OutputError`` where there is no room.
+    """
+    values = [
+        np.array(column, dtype=object if isinstance(column[0], str) else np.int64)
+        for column in columns.values()
+    ]
+    options = {"ENCODING": "UTF-8", "DBF_DATE_LAST_UPDATE": _DATE[:10], "RESIZE": "YES"}
+    with replacing(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*has been truncated")
+        try:
+            pyogrio.raw.write(
+                part,
+                geometry=None,
+                fields=list(columns),
+                field_data=values,
+                driver="ESRI Shapefile",
+                geometry_type=None,
+                crs=None,
+                layer_options=options,
+            )
+            _require_rows(part, len(values[0]))
+        except FAILURES as error:
+            raise OutputError(f"{path}: cannot be written: {error}. Check free space.") from None
+        finally:
+            part.with_suffix(".cpg").unlink(missing_ok=True)
+    write_text(path.with_suffix(".cpg"), "UTF-8")
+
+
+def _require_rows(path: Path, rows: int) -> None:
+    """GDAL says nothing of a disk that is full: the file must be as long as its header says."""
+    head, row = struct.unpack_from("<HH", path.read_bytes().ljust(12, b"\0"), 8)
+    if not row or path.stat().st_size < head + rows * row:
+        raise DataSourceError("it was cut off")
