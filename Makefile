@@ -38,9 +38,10 @@ test: $(READY)   ## set up and run the fast tests
 test-slow: $(READY) ## the long tests: real data, faults, QGIS
 	@$(BIN)/pytest -m slow $(SIDE_BY_SIDE) --durations=10
 
-check: $(READY)  ## ruff, mypy --strict, the floors test
+check: $(READY)  ## ruff, mypy --strict, declared dependencies, the floors test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/deptry src
 	@$(BIN)/pytest -q tests/test_floors.py
 
 audit: $(READY)  ## known vulnerabilities of the pinned versions; asks api.osv.dev
