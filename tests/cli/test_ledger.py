@@ -59,7 +59,7 @@ def test_a_program_reads_it(service: Path, geoseg: Geoseg) -> None:
 
 def test_an_operator_acts(service: Path, geoseg: Geoseg, tmp_path: Path) -> None:
     _, out, _ = geoseg("ledger", str(service), "--release", "1")
-    assert out == "order 1 (north) is sent on its way by the next look\n"
+    assert out == "order 1 (north) is sent on its way by the next poll\n"
     code, _, err = geoseg("ledger", str(service), "--release", "1")
     assert code == 2
     assert "order 1 is waiting; this is for one that is quarantined" in err

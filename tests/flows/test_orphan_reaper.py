@@ -27,7 +27,7 @@ MARK = "GEOSEG_TEST_MARK"
 PARENT = """
 import subprocess, sys, time
 from geoseg.flows import orphan_reaper as guard
-guard.LOOKS = (0.1,)
+guard.INTERVALS = (0.1,)
 guard.start()
 sleep = "import signal, time; signal.signal(signal.SIGTERM, {}); print(1, flush=True); time.sleep(60)"
 def child(answer, *name):

@@ -38,7 +38,7 @@ ENGINE = "Engine execution exited with unexpected exception"
 
 
 @pytest.mark.parametrize(
-    "error", [OutputError("/data: the disk is full"), FailedRun("the look failed")]
+    "error", [OutputError("/data: the disk is full"), FailedRun("the poll failed")]
 )
 def test_a_reason_is_one_line(said: Said, error: Exception) -> None:
     assert said(ENGINE, error) == f"ERROR {error}\n"

@@ -35,7 +35,7 @@ def states(service: Path) -> str:
         return "".join(order.state[0] for order in ledger.orders())
 
 
-LINE = "order {} ({}) is sent on its way by the next look\n"
+LINE = "order {} ({}) is sent on its way by the next poll\n"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_new_imagery_is_mapped_and_published(service: RunningService, hook: Rece
     service.require_sound("new")
     shown = artifacts(service.stack)
     assert {"geoseg-quicklook", "geoseg-areas", "geoseg-gates", "geoseg-report"} <= set(shown)
-    time.sleep(25)  # further looks find nothing to do
+    time.sleep(25)  # further polls find nothing to do
     service.require_sound("new")
     assert len(service.flow_runs(service.order("new"))) == 1
     assert not hook.posted
@@ -205,7 +205,7 @@ def _idle(service: RunningService) -> bool:
 
 
 def test_the_clock_jumps(service: RunningService) -> None:
-    """A look whose clock is two hours ahead takes no run for dead."""
+    """A poll whose clock is two hours ahead takes no run for dead."""
     if not shutil.which("faketime"):
         pytest.skip("faketime is not installed")
     service.drop("clock")

@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.flow, pytest.mark.slow, pytest.mark.timeout(300 + 60 *
 
 @dataclass
 class Trouble:
-    """Kills something every few seconds, and looks how much memory each service has."""
+    """Kills something every few seconds, and sees how much memory each service has."""
 
     stack: StackProcess
     over: Event = field(default_factory=Event)

@@ -18,7 +18,7 @@ from geoseg.errors import ConfigError
 from geoseg.flows.project import deployments
 from geoseg.io.certificates import make_certificates
 from geoseg.stack.services import (
-    LOOKER,
+    POLLER,
     RUNNER,
     RUNNERS,
     client_environment,
@@ -169,8 +169,8 @@ def test_each_queue_has_a_worker_and_looks_one_of_their_own(folder: StackFolder)
         name: {word for flag, word in pairwise(made[name]) if flag == "--work-queue"}
         for name in RUNNERS
     }
-    assert served[LOOKER] == {"looks"}
-    assert served[RUNNER] == queues - {"looks"}
+    assert served[POLLER] == {"polls"}
+    assert served[RUNNER] == queues - {"polls"}
     assert made[RUNNER][made[RUNNER].index("--limit") + 1] == "5", "four maps and a training"
 
 

@@ -42,7 +42,7 @@ from tests.support.stack_process import (
 pytestmark = [pytest.mark.flow, pytest.mark.slow]
 
 SERVICES = (
-    "prefect-server", "prefect-worker", "prefect-worker-looks", "dask-scheduler", "dask-worker-1",
+    "prefect-server", "prefect-worker", "prefect-worker-polls", "dask-scheduler", "dask-worker-1",
     "dask-worker-2",
 )  # fmt: skip
 SLEEPER = '''
@@ -64,7 +64,7 @@ deployments:
     schedules: [{slug: yearly, interval: 31536000, active: false}]
   - name: look
     entrypoint: sleeper.py:sleeper
-    work_pool: {name: geoseg, work_queue_name: looks}
+    work_pool: {name: geoseg, work_queue_name: polls}
   - name: training
     entrypoint: sleeper.py:sleeper
     work_pool: {name: geoseg, work_queue_name: trainings}
@@ -359,7 +359,7 @@ def test_registering_again_keeps_what_the_operator_set(stack: StackProcess) -> N
     queues = {q["name"]: q for q in stack.api(f"work_pools/{POOL}/queues/filter", {})}
     assert {name: q["concurrency_limit"] for name, q in queues.items()} == {
         "default": 2,
-        "looks": None,
+        "polls": None,
         "trainings": 1,
     }
     stack.api(f"work_pools/{POOL}/queues/default", {"concurrency_limit": 5}, "PATCH")

@@ -55,7 +55,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def watcher(service: Path, server: str, home: Path) -> subprocess.Popen[str]:
-    """One look at all areas, as ``python -m geoseg.flows.watch_imagery`` in a process of its own."""
+    """One poll of all areas, as ``python -m geoseg.flows.watch_imagery`` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "geoseg.flows.watch_imagery", "--service", str(service)],
         env={**os.environ, "PREFECT_API_URL": server, "PREFECT_HOME": str(home)},

@@ -155,7 +155,7 @@ class RunningService:
         return done.stdout
 
     def look_now(self) -> None:
-        """One look at all areas, not waiting for the schedule."""
+        """One poll of all areas, not waiting for the schedule."""
         subprocess.run(
             [sys.executable, "-m", "geoseg.flows.watch_imagery", "--service", str(self.file)],
             env=self.stack.env, cwd=self.stack.project, check=True, capture_output=True,
@@ -187,7 +187,7 @@ def start_service(
 
 
 def _schedule(stack: StackProcess, file: Path, every: int) -> None:
-    """Turn the looks on, for this service file."""
+    """Turn the polls on, for this service file."""
     command = ["on", "--service", str(file), "--every", str(every)]
     done = stack.run("python", "-m", "geoseg.flows.schedule", *command)
     assert done.returncode == 0, done.stderr

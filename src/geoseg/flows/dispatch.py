@@ -64,7 +64,7 @@ class PrefectDispatcher:
         return str(run.id)
 
     def _known_deployment(self, client: SyncPrefectClient) -> UUID:
-        """Asked for once: a look may start hundreds of runs."""
+        """Asked for once: a poll may start hundreds of runs."""
         if self._deployment_id is None:
             try:
                 self._deployment_id = client.read_deployment_by_name(self._deployment).id

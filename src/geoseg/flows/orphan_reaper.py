@@ -25,8 +25,8 @@ OURS = ("prefect.server.api.server:create_app", "multiprocessing.spawn")
 GRACE_SECONDS = 5
 """Between asking a process to end and killing it."""
 
-LOOKS = (*[1.0] * 60, 10.0)
-"""Seconds before each look for children: most come in the first minute, a worker that is started
+INTERVALS = (*[1.0] * 60, 10.0)
+"""Seconds before each poll for children: most come in the first minute, a worker that is started
 again may come at any time. The last one repeats."""
 
 
@@ -64,9 +64,9 @@ def _tell(writing: int) -> None:
 
 
 def _waits() -> Iterator[float]:
-    yield from LOOKS
+    yield from INTERVALS
     while True:
-        yield LOOKS[-1]
+        yield INTERVALS[-1]
 
 
 def _is_ours(child: psutil.Process) -> bool:

@@ -28,8 +28,8 @@ from geoseg.flows.project import PROJECT, Entry, deployments, is_there
 POOL = "geoseg"
 MAPS = "default"
 """The queue for what takes long; every pool has this one."""
-LOOKS = "looks"
-"""The queue for looks at new imagery, which must not wait behind maps."""
+POLLS = "polls"
+"""The queue for polls for new imagery, which must not wait behind maps."""
 TRAININGS = "trainings"
 """The queue for trainings, one at a time. What a queue counts is in the server's database, and survives
 its restart; a deployment's ``concurrency_limit`` does not."""
@@ -77,7 +77,7 @@ def _pool(client: SyncPrefectClient, say: Say, runs: int | None) -> None:
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         say(f"work pool {POOL}: made")
     queues = {queue.name: queue for queue in client.read_work_queues(work_pool_name=POOL)}
-    for name in {LOOKS, TRAININGS} - queues.keys():
+    for name in {POLLS, TRAININGS} - queues.keys():
         queues[name] = client.create_work_queue(name, work_pool_name=POOL)
     for name, limit, given in ((MAPS, runs or RUNS, runs), (TRAININGS, 1, None)):
         if given or queues[name].concurrency_limit is None:

@@ -1,4 +1,4 @@
-"""Turns the looks at new imagery on and off: ``python -m geoseg.flows.schedule on --service FILE``.
+"""Turns the polls for new imagery on and off: ``python -m geoseg.flows.schedule on --service FILE``.
 
 What is set here stays when deployments are registered anew.
 """
@@ -26,7 +26,7 @@ DEPLOYMENT = "watch-imagery/service"
 SERVICE = "service"
 """The parameter that names the service file; all others are what ``prefect.yaml`` says."""
 SHORTEST = 10
-"""Seconds between two looks at least: each is a run with a process of its own."""
+"""Seconds between two polls at least: each is a run with a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def restore(client: SyncPrefectClient, before: Settings) -> None:
 
 
 def switch(active: bool, service: Path | None = None, every: float | None = None) -> str:
-    """Turn the looks on or off; returns how they stand.
+    """Turn the polls on or off; returns how they stand.
 
     Raises ``ConfigError`` where there is no such deployment, or nothing that may be looked at.
     """
@@ -104,7 +104,7 @@ def switch(active: bool, service: Path | None = None, every: float | None = None
             deployment.id, schedule.id, active=active, schedule=interval
         )
     pace = getattr(interval, "interval", "its schedule")
-    return f"{parameters['service']}: looked at every {pace}" if active else "looks are off"
+    return f"{parameters['service']}: looked at every {pace}" if active else "polls are off"
 
 
 def _set_parameters(client: SyncPrefectClient, deployment: UUID, values: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("state", choices=("on", "off"))
     parser.add_argument("--service", type=Path, help="the service file [as it is]")
-    parser.add_argument("--every", type=float, help="seconds from look to look [as it is, 300]")
+    parser.add_argument("--every", type=float, help="seconds from poll to poll [as it is, 300]")
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
-"""Looks that a later one has overtaken, or that died in silence: they end here.
+"""Polls that a later one has overtaken, or that died in silence: they end here.
 
-After hours without a worker, every look that was due meanwhile would be made one after the other. And
-a look that was being started while the server's database was away stays Pending for good.
+After hours without a worker, every poll that was due meanwhile would be made one after the other. And
+a poll that was being started while the server's database was away stays Pending for good.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed
 
 SILENT = dt.timedelta(minutes=10)
-"""No look takes so long that it should be given up earlier."""
+"""No poll takes so long that it should be given up earlier."""
 AT_ONCE = 200
 
 
 def end_overtaken() -> int:
-    """End the other looks of this run's deployment that are late or dead; returns how many.
+    """End the other polls of this run's deployment that are late or dead; returns how many.
 
     Where this run has no deployment there are none.
     """
@@ -53,10 +53,10 @@ def _unfinished(client: SyncPrefectClient) -> list[FlowRun]:
 def _end(client: SyncPrefectClient, run: FlowRun, now: dt.datetime) -> bool:
     late = now - (run.expected_start_time or now)
     if run.state_type == StateType.SCHEDULED and late > dt.timedelta(0):
-        client.set_flow_run_state(run.id, Cancelled(message="a later look was made"), force=True)
+        client.set_flow_run_state(run.id, Cancelled(message="a later poll was made"), force=True)
         return True
     if run.state_type != StateType.SCHEDULED and late > SILENT:
-        told = f"no end after {SILENT.seconds // 60} min; a later look was made"
+        told = f"no end after {SILENT.seconds // 60} min; a later poll was made"
         client.set_flow_run_state(run.id, Crashed(message=told), force=True)
         return True
     return False

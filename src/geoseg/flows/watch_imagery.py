@@ -1,4 +1,4 @@
-"""The flow ``watch-imagery``: one look at every area of a service; new maps are ordered.
+"""The flow ``watch-imagery``: one poll of every area of a service; new maps are ordered.
 
 Each map is a run of the service's deployment. Schedule it every few minutes, or run it with
 
@@ -45,7 +45,7 @@ def watch_imagery(service: ServiceFile) -> Any:
     with shown():
         end_overtaken()
     try:
-        record = look(service)
+        record = poll_once(service)
     except GeosegError as error:
         return mistake(error)
     with shown():
@@ -55,7 +55,7 @@ def watch_imagery(service: ServiceFile) -> Any:
     return Failed(message=text) if failed else Completed(message=text)
 
 
-def look(service: str) -> dict[str, Any]:
+def poll_once(service: str) -> dict[str, Any]:
     """One poll, with Prefect to start the runs."""
     from geoseg.io import configs
     from geoseg.service.ledger.ledger import Ledger
@@ -87,7 +87,7 @@ def summary(record: dict[str, Any]) -> str:
 
 
 def main(service: str, every: float | None = None) -> int:
-    """Look once, or again and again until interrupted; returns the exit code of the last look: 2
+    """Look once, or again and again until interrupted; returns the exit code of the last poll: 2
     where an area could not be looked at, the others were."""
     if not PREFECT_API_URL.value():
         raise ConfigError(

@@ -97,4 +97,4 @@ def _known(service: ServiceConfig, name: str) -> str:
 
 
 def _sent(order: Order) -> str:
-    return f"order {order.id} ({order.area}) is sent on its way by the next look"
+    return f"order {order.id} ({order.area}) is sent on its way by the next poll"

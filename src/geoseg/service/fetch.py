@@ -40,7 +40,7 @@ def require_given(order: Order) -> dict[str, Any]:
     """What the order's files are, if those that were given are there as they were, and the model.
 
     Raises ``OutputError`` where the order's own folder is away, ``ChangedInputError`` for a file that
-    is away or was replaced since the order was made: in the end it is back, or the next look has
+    is away or was replaced since the order was made: in the end it is back, or the next poll has
     made another order of what is there. ``ConfigError`` for an order's config that is none.
     """
     path = order.config.parent / FETCH
@@ -80,10 +80,10 @@ def _require_same(entry: dict[str, Any], order: Order) -> None:
     except OSError as error:
         raise ChangedInputError(
             f"{path}: gone since order {order.id} was made ({error.strerror}); bring it back, or "
-            "another image for its slot: the next look makes another order of that"
+            "another image for its slot: the next poll makes another order of that"
         ) from None
     if not same:
         raise ChangedInputError(
-            f"{path}: replaced since order {order.id} was made; the next look at the folder makes "
+            f"{path}: replaced since order {order.id} was made; the next poll of the folder makes "
             "another order of it"
         )

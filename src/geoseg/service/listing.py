@@ -36,7 +36,7 @@ def images(service: ServiceConfig, ledger: Ledger, area: str | None) -> list[Row
 
 
 def notes(service: ServiceConfig, ledger: Ledger, area: str | None) -> Iterator[str]:
-    """How each area stood at the last look."""
+    """How each area stood at the last poll."""
     for name in _require(service, area):
         noted = ledger.noted(name, service.areas[name].season.name)
         yield f"{name}: {noted or 'not looked at yet'}"

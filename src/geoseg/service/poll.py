@@ -1,4 +1,4 @@
-"""One look at every area: what has come, whether it makes a map, and what became of the orders."""
+"""One poll of every area: what has come, whether it makes a map, and what became of the orders."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _in_order(service: ServiceConfig, told: Mapping[str, str]) -> dict[str, str]
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a look has come to in an area."""
+    """What a poll has come to in an area."""
 
     stands: str
     """How the area stands."""

@@ -14,11 +14,11 @@ from geoseg.model.memory import ENVIRONMENT as KEEP_MEMORY
 from geoseg.stack.settings import LOOPBACK, StackFolder, StackSettings, server_database
 
 POOL = "geoseg"
-RUNNER, LOOKER = "prefect-worker", "prefect-worker-looks"
+RUNNER, POLLER = "prefect-worker", "prefect-worker-polls"
 """The Prefect workers. A run whose process is frozen keeps its place in its worker, even when Prefect has
-given it up: looks have a worker of their own, and wait for no map."""
-RUNNERS = (RUNNER, LOOKER)
-LOOKS_AT_ONCE = 2
+given it up: polls have a worker of their own, and wait for no map."""
+RUNNERS = (RUNNER, POLLER)
+POLLS_AT_ONCE = 2
 """One that hangs does not keep the next from looking."""
 MARK = "GEOSEG_STACK_MEMBER"
 """Set in every process of a stack, and inherited by all it starts: what ``down`` may stop."""
@@ -51,7 +51,7 @@ def services(folder: StackFolder, settings: StackSettings) -> tuple[Service, ...
         *_workers(folder, settings),
         # The one more is for a training: how many maps there are at once is for their queue to say.
         _runner(RUNNER, ("default", "trainings"), settings.runs + 1, folder, settings),
-        _runner(LOOKER, ("looks",), LOOKS_AT_ONCE, folder, settings),
+        _runner(POLLER, ("polls",), POLLS_AT_ONCE, folder, settings),
     )
 
 

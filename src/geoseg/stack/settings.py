@@ -122,7 +122,7 @@ class StackSettings:
     dashboard_port: int = 8787
     dask_workers: int = 2
     runs: int = 2
-    """Maps at once; a training, and a look for new imagery, always have a place of their own."""
+    """Maps at once; a training, and a poll for new imagery, always have a place of their own."""
     database: str = field(default="", repr=False)
     """URL of a PostgreSQL database for Prefect, as given; SQLite where empty."""
     password: str = field(default="", repr=False)

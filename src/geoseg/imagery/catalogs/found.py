@@ -1,4 +1,4 @@
-"""What a look at a source finds: items, which version of each is there, and whether it can be used."""
+"""What a poll of a source finds: items, which version of each is there, and whether it can be used."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class CatalogItem:
 
 
 Known = Callable[[str, str], CatalogItem | None]
-"""What is known of an item (its name) with that stamp from an earlier look."""
+"""What is known of an item (its name) with that stamp from an earlier poll."""
 
 
 def nothing_known(item: str, stamp: str) -> CatalogItem | None:
-    """For a first look."""
+    """For a first poll."""
     return None

@@ -131,7 +131,7 @@ class _Item:
 def _version(item: _Item, used: Sequence[CatalogFile]) -> str:
     """By the checksums of its files where they are all given, else by all that tells versions apart.
 
-    A signature in an address, which is another at each look, is left out.
+    A signature in an address, which is another at each poll, is left out.
     """
     if used and all(file.checksum for file in used):
         return files.digest([[file.role, file.checksum] for file in used])[:16]

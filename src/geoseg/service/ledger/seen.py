@@ -26,9 +26,9 @@ class Seen:
     def see(
         self, area: str, season: str, found: Sequence[CatalogItem], known: Sequence[ItemRecord] = ()
     ) -> int:
-        """Write down what a look has found; returns how much of it was new or has changed.
+        """Write down what a poll has found; returns how much of it was new or has changed.
 
-        ``known`` is what ``sightings`` gave before the look: nothing new, nothing is written.
+        ``known`` is what ``sightings`` gave before the poll: nothing new, nothing is written.
         """
         known = known or self.sightings(area, season)
         changed = _differing(known, found)
