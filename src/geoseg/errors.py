@@ -129,7 +129,7 @@ class RemoteError(GeosegError):
 
 
 class LedgerError(GeosegError):
-    """The database of sightings and orders does not answer."""
+    """The database of item records and orders does not answer."""
 
     retryable = True
     of_place = True

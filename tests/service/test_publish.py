@@ -25,7 +25,7 @@ from geoseg.errors import ConfigError, OutputError
 from geoseg.feedback import Silent
 from geoseg.io.store.objects import open_store
 from geoseg.pipeline.run import Run
-from geoseg.service.publish import publish_map, read_shelf
+from geoseg.service.publish import publish_map, read_collection
 from geoseg.service.published_collection import VersionId
 from geoseg.service.versions import last_published
 from tests.support.made_run import KEYS, TESTS, light, make_run, s3_server, variant
@@ -184,7 +184,7 @@ def test_again_is_nothing_and_older_is_not_the_latest(run: Run, destination: Des
     assert destination.objects() == before
     publish(run, config, 2)
     assert destination.read() == {AREA: ["2025-0003-00000003", "2025-0002-00000002"]}
-    newest = read_shelf(open_store(config.destination, config.endpoint), AREA).newest(SEASON)
+    newest = read_collection(open_store(config.destination, config.endpoint), AREA).newest(SEASON)
     assert newest is not None
     assert newest.sequence == 3
     before = destination.objects()
@@ -244,10 +244,10 @@ def test_an_unfinished_try_is_left_alone_and_removed_later(
     assert store.write(f"{torn}/a", "torn", None)
     publish(run, config, 1)
     assert destination.read() == {AREA: ["2025-0001-00000001"]}
-    shelf = read_shelf(store, AREA)
-    assert [v.folder for v in shelf.versions] == ["2025-0001-00000001.2"]
-    assert [r.folder for r in shelf.retired] == ["2025-0001-00000001"]
-    assert shelf.retired[0].until > shelf.versions[0].published
+    collection = read_collection(store, AREA)
+    assert [v.folder for v in collection.versions] == ["2025-0001-00000001.2"]
+    assert [r.folder for r in collection.retired] == ["2025-0001-00000001"]
+    assert collection.retired[0].until > collection.versions[0].published
     publish(run, config, 2)
     assert store.read(f"{torn}/a") is not None, "it stays for a day"
     # The other try comes to its end after all.

@@ -13,7 +13,7 @@ from geoseg.io.store.objects import open_store
 from geoseg.pipeline.run import Run, RunFolder
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.order_run import OrderRun, judge, publish
-from geoseg.service.publish import read_shelf
+from geoseg.service.publish import read_collection
 from geoseg.service.republish import republish
 from geoseg.service.versions import survey
 from tests.support.service_season import load
@@ -86,4 +86,4 @@ class Served:
     def versions(self, area: str = AREA) -> list[str]:
         config = self.config.publish
         store = open_store(config.destination, config.endpoint)
-        return [version.name for version in read_shelf(store, area).versions]
+        return [version.name for version in read_collection(store, area).versions]

@@ -141,10 +141,10 @@ def _choose(
     request: Request, bundles: tuple[tuple[Path, str], ...], executor: Executor
 ) -> PrecisionDecision:
     wanted = request.predict
-    wish = PrecisionRequest(
+    question = PrecisionRequest(
         request.imagery, bundles, wanted.precision, wanted.agreement, wanted.flips
     )
-    answer = executor.submit(choose, wish).result()
+    answer = executor.submit(choose, question).result()
     if isinstance(answer, GeosegError):
         raise answer
     return answer
@@ -225,35 +225,35 @@ class PrecisionDecision:
     """Free bytes of the GPU; None on a CPU."""
 
 
-def choose(wish: PrecisionRequest) -> PrecisionDecision | GeosegError:
+def choose(request: PrecisionRequest) -> PrecisionDecision | GeosegError:
     """Device and number format of this process; a user's mistake is an answer, as of a block.
 
     ``auto`` takes bf16 where the device computes it natively and, on patches of the run's own
-    imagery, it gives at least ``wish.agreement`` of the pixels the class that fp32 gives them.
+    imagery, it gives at least ``request.agreement`` of the pixels the class that fp32 gives them.
     """
     device, free = accelerator.device(), accelerator.device_memory()
-    if wish.precision != "auto":
-        return PrecisionDecision(wish.precision, device, device_memory=free)
+    if request.precision != "auto":
+        return PrecisionDecision(request.precision, device, device_memory=free)
     if native(torch.device(device)) == "fp32":
         return PrecisionDecision("fp32", device, device_memory=free)
     try:
-        same = _agreement(wish, device)
+        same = _agreement(request, device)
     except GeosegError as error:
         return error
-    precision: Precision = "bf16" if same is None or same >= wish.agreement else "fp32"
+    precision: Precision = "bf16" if same is None or same >= request.agreement else "fp32"
     return PrecisionDecision(precision, device, same, free)
 
 
-def _agreement(wish: PrecisionRequest, device: Literal["cpu", "cuda"]) -> float | None:
+def _agreement(request: PrecisionRequest, device: Literal["cpu", "cuda"]) -> float | None:
     """Share of mapped pixels with one class in both formats; None where the patches have no data."""
     torch.set_num_threads(1)
     formats: tuple[Precision, Precision] = ("fp32", "bf16")
     both = [
-        Ensemble.load(EnsembleSpec(wish.bundles, precision, device, wish.flips))
+        Ensemble.load(EnsembleSpec(request.bundles, precision, device, request.flips))
         for precision in formats
     ]
     same = total = 0
-    for cube in _samples(wish.imagery):
+    for cube in _samples(request.imagery):
         raw = to_device(cube, both[0].device)
         first, second = (e.probabilities([raw])[0].argmax(dim=0).cpu().numpy() for e in both)
         same += int((first == second)[cube.mapped].sum())

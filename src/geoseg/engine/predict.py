@@ -63,8 +63,8 @@ def predict(job: Job, executor: Executor, tries: int, progress: Progress) -> Out
     with progress.start("predict", len(job.plan), "blocks") as step:
         step.advance(resumed, f"{resumed} were finished before")
         routes = BlockQueues(job.plan, receipts, executor.processes)
-        tally = PredictionStats(len(job.plan), resumed, progress)
-        failed = _Window(job, executor, tries, routes, receipts, step, tally).run()
+        stats = PredictionStats(len(job.plan), resumed, progress)
+        failed = _Window(job, executor, tries, routes, receipts, step, stats).run()
     files.remove_torn(job.folder)  # of workers that were killed meanwhile
     if failed:
         error, cause = _explain(failed, job)
@@ -90,7 +90,7 @@ class _Window:
     routes: BlockQueues
     receipts: dict[str, int]
     step: Step
-    tally: PredictionStats
+    stats: PredictionStats
     sent: dict[Future[Answer], _Sent] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     suspects: list[_Sent] = field(default_factory=list)
@@ -102,14 +102,14 @@ class _Window:
         for number in range(self.executor.threads * IN_FLIGHT):
             self._send_next(number % self.executor.processes)
         while self.sent:
-            self.tally.tell(in_flight=len(self.sent))
+            self.stats.tell(in_flight=len(self.sent))
             for sent, future in self._returned():
                 self._take(sent, future)
                 if not self._hopeless:
                     self._send_next(sent.route)
             if not self.sent and self.suspects and not self._hopeless:
                 self._send(self.suspects.pop())
-        self.tally.tell(in_flight=0)
+        self.stats.tell(in_flight=0)
         return self.failed
 
     def _send_next(self, route: int) -> None:
@@ -152,7 +152,7 @@ class _Window:
         answer = future.exception() or future.result()
         if isinstance(answer, Done):
             self.receipts[block.id] = answer.receipt.pixels
-            self.tally.finished(answer.spent)
+            self.stats.finished(answer.spent)
             self.step.advance(note=block.id)
             return
         final = isinstance(answer, GeosegError) or self.attempts[block.id] >= self.tries
@@ -167,7 +167,7 @@ class _Window:
     def _record(self, block: Block, error: BaseException, final: bool) -> None:
         """Tell of a failed try here too: a worker that was killed told nobody."""
         text = str(error) if isinstance(error, GeosegError) else f"{type(error).__name__}: {error}"
-        self.tally.failed(block.id, text, final)
+        self.stats.failed(block.id, text, final)
         about = {"run": output_of(str(self.job.file)), "stage": "predict", "block": block.id}
         what = "given up" if final else "to be tried again"
         attempt = self.attempts[block.id]

@@ -131,7 +131,7 @@ def _census(
     labels: LabelSource, grid: Grid, classes: int, across: int, config: SplitConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Units that hold labels, ascending ``int64[U]``, and their pixels per class ``int64[U, K]``."""
-    tally: Counter[int] = Counter()
+    pixels_of: Counter[int] = Counter()
     for window in grid.windows(STEP, STEP):
         known, fields = labels.read(window)
         rows, cols = np.nonzero(known >= 0)
@@ -140,27 +140,27 @@ def _census(
         else:
             unit = (rows + window.row) // config.tile * across + (cols + window.col) // config.tile
         keys, pixels = np.unique(unit * classes + known[rows, cols], return_counts=True)
-        tally.update(dict(zip(keys.tolist(), pixels.tolist(), strict=True)))
+        pixels_of.update(dict(zip(keys.tolist(), pixels.tolist(), strict=True)))
     if config.by == "field":
         # Id 0 means outside every field.
-        tally = Counter({key: pixels for key, pixels in tally.items() if key >= classes})
-    return _as_table(tally, classes, config)
+        pixels_of = Counter({key: pixels for key, pixels in pixels_of.items() if key >= classes})
+    return _as_table(pixels_of, classes, config)
 
 
 def _as_table(
-    tally: Counter[int], classes: int, config: SplitConfig
+    pixels_of: Counter[int], classes: int, config: SplitConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if not tally:
+    if not pixels_of:
         what = "labelled pixel in a field" if config.by == "field" else "labelled pixel"
         raise LabelError(
             f"labels: no {what} on the grid. Check that 'labels.file' lies over the imagery and "
             "that 'labels.ignore' does not name every class"
             + ("; for split.by 'field', check 'labels.fields'." if config.by == "field" else ".")
         )
-    keys = np.array(sorted(tally), dtype=np.int64)
+    keys = np.array(sorted(pixels_of), dtype=np.int64)
     units, place = np.unique(keys // classes, return_inverse=True)
     counts = np.zeros((len(units), classes), dtype=np.int64)
-    counts[place, keys % classes] = [tally[int(key)] for key in keys]
+    counts[place, keys % classes] = [pixels_of[int(key)] for key in keys]
     return units, counts
 
 

@@ -29,9 +29,9 @@ def orders(service: ServiceConfig, ledger: Ledger, area: str | None) -> list[Row
 def images(service: ServiceConfig, ledger: Ledger, area: str | None) -> list[Row]:
     """What was seen, by area and day. Raises ``ConfigError`` for an area that is none."""
     return [
-        _image(sighting)
+        _image(record)
         for name in _require(service, area)
-        for sighting in ledger.sightings(name, service.areas[name].season.name)
+        for record in ledger.item_records(name, service.areas[name].season.name)
     ]
 
 
@@ -76,20 +76,20 @@ def _order(order: Order) -> Row:
     }
 
 
-def _image(sighting: ItemRecord) -> Row:
-    found = sighting.found
+def _image(record: ItemRecord) -> Row:
+    found = record.found
     dated = found.date != dt.date.min
     return {
-        "area": sighting.area,
-        "season": sighting.season,
+        "area": record.area,
+        "season": record.season,
         "date": found.date.isoformat() if dated else "",
         "item": found.item,
         "version": found.version,
         "clear": found.clear,
         "verdict": found.verdict,
         "reason": found.reason,
-        "seen": _time(sighting.seen),
-        "changed": _time(sighting.changed),
+        "seen": _time(record.seen),
+        "changed": _time(record.changed),
     }
 
 

@@ -27,7 +27,7 @@ from geoseg.service.publish import publish_map
 from geoseg.service.published_collection import VersionId
 from geoseg.service.versions import highest_sequence, last_published, require_known
 
-BEAT_SECONDS = LEASE_SECONDS / 6
+RENEWAL_SECONDS = LEASE_SECONDS / 6
 """Between two renewals of a lease: several may fail before it ends."""
 
 log = logging.getLogger("geoseg")
@@ -67,27 +67,27 @@ def taken_on(assignment: OrderRun) -> Iterator[HeldOrder]:
 @contextmanager
 def lease_held(assignment: OrderRun) -> Iterator[Order]:
     """The order, and its lease renewed while the body works; see ``taken_on``."""
-    with taken_on(assignment) as duty:
+    with taken_on(assignment) as held:
         over = Event()
-        beats = Thread(target=_beat, args=(duty, over), name="lease", daemon=True)
-        beats.start()
+        renewals = Thread(target=_renew, args=(held, over), name="lease", daemon=True)
+        renewals.start()
         try:
-            yield duty.order
+            yield held.order
         finally:
             over.set()
-            beats.join()
+            renewals.join()
 
 
-def _beat(duty: HeldOrder, over: Event) -> None:
+def _renew(held: HeldOrder, over: Event) -> None:
     """Renew the lease until the work is over, or the order is another's."""
-    while not over.wait(BEAT_SECONDS):
+    while not over.wait(RENEWAL_SECONDS):
         try:
-            if not duty.ledger.renew_lease(duty.order.id):
+            if not held.ledger.renew_lease(held.order.id):
                 # The work goes on, for what it finishes is kept; but it will not be published.
-                log.warning("order %s is no longer this run's", duty.order.id)
+                log.warning("order %s is no longer this run's", held.order.id)
                 return
         except LedgerError as error:
-            log.warning("order %s: the lease is not renewed: %s", duty.order.id, error)
+            log.warning("order %s: the lease is not renewed: %s", held.order.id, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ def tell(assignment: OrderRun, failure: Failure) -> State | None:
     itself and the watcher finds out.
     """
     try:
-        with taken_on(assignment) as duty:
-            return _tell(duty, failure).state
+        with taken_on(assignment) as held:
+            return _tell(held, failure).state
     except LedgerError as error:
         log.warning("order %s: the ledger was not told of the failure: %s", assignment.order, error)
     except OrderError as error:
@@ -118,15 +118,15 @@ def tell(assignment: OrderRun, failure: Failure) -> State | None:
     return None
 
 
-def _tell(duty: HeldOrder, failure: Failure) -> Order:
+def _tell(held: HeldOrder, failure: Failure) -> Order:
     if failure.exit_code == GateError.exit_code:
-        return duty.ledger.finish(duty.order.id, "quarantined", failure.message)
-    away = "" if failure.of_place else _away(duty.order)
+        return held.ledger.finish(held.order.id, "quarantined", failure.message)
+    away = "" if failure.of_place else _away(held.order)
     if failure.of_place or away:
-        return duty.ledger.hold(duty.order.id, away or failure.message)
+        return held.ledger.hold(held.order.id, away or failure.message)
     if failure.retryable:
-        return duty.ledger.reschedule(duty.order.id, failure.message)
-    return duty.ledger.finish(duty.order.id, "failed", failure.message)
+        return held.ledger.reschedule(held.order.id, failure.message)
+    return held.ledger.finish(held.order.id, "failed", failure.message)
 
 
 def _away(order: Order) -> str:
@@ -140,15 +140,15 @@ def _away(order: Order) -> str:
 
 def fetch(assignment: OrderRun, progress: Progress) -> Record:
     """Download what of the order's imagery is elsewhere; see ``fetch_order``."""
-    with taken_on(assignment) as duty:
-        return fetch_order(duty.service, duty.order, progress)
+    with taken_on(assignment) as held:
+        return fetch_order(held.service, held.order, progress)
 
 
 def judge(run: Run, assignment: OrderRun) -> Record:
     """Measure and judge the run's map; the record's ``gates`` are tables for people."""
-    with taken_on(assignment) as duty:
-        order, service = duty.order, duty.service
-        _destination(duty)
+    with taken_on(assignment) as held:
+        order, service = held.order, held.service
+        _destination(held)
         previous = last_published(service.publish, order.area, order.season, run.folder.work)
         verdicts = check_gates(run, service.gates_of(order.area), previous, _release(order))
     return {"gates": [asdict(verdict) for verdict in verdicts]}
@@ -168,28 +168,28 @@ def publish(run: Run, assignment: OrderRun) -> Record:
 
     Raises ``GateError`` where it has not passed its gates, unless an operator released it.
     """
-    with taken_on(assignment) as duty:
-        order, config = duty.order, duty.service.publish
+    with taken_on(assignment) as held:
+        order, config = held.order, held.service.publish
         if not order.waived:
             _require_gates(run, order)
-        store = _destination(duty)
+        store = _destination(held)
         highest = highest_sequence(store, order.area, order.season)
-        order = duty.ledger.begin_publishing(order.id, highest, store.address)
+        order = held.ledger.begin_publishing(order.id, highest, store.address)
         place = VersionId(order.area, order.season, order.sequence, order.fingerprint)
         record = publish_map(run, place, config, run.progress)
         if record["published"]:
-            duty.ledger.finish(order.id, "published", version=place.version)
-            clean_up(duty.service, duty.ledger, order)
+            held.ledger.finish(order.id, "published", version=place.version)
+            clean_up(held.service, held.ledger, order)
         else:
-            duty.ledger.finish(order.id, "superseded", "newer versions are published by now")
+            held.ledger.finish(order.id, "superseded", "newer versions are published by now")
         return record
 
 
-def _destination(duty: HeldOrder) -> Store:
+def _destination(held: HeldOrder) -> Store:
     """Where the map goes. Raises ``OutputError`` where that is away."""
-    config = duty.service.publish
+    config = held.service.publish
     store = open_store(config.destination, config.endpoint)
-    require_known(store, duty.order.area, duty.ledger.orders(states=["published"]))
+    require_known(store, held.order.area, held.ledger.orders(states=["published"]))
     return store
 
 

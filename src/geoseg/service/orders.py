@@ -1,4 +1,4 @@
-"""The nouns of the ledger: sightings, choices and orders; and when a failed order is tried again."""
+"""The nouns of the ledger: item_records, choices and orders; and when a failed order is tried again."""
 
 from __future__ import annotations
 

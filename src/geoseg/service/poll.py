@@ -121,7 +121,7 @@ class _Outcome:
 def _look(service: ServiceConfig, ledger: Ledger, name: str) -> _Look:
     area = service.areas[name]
     template = load_template(area)
-    known = ledger.sightings(name, area.season.name)
+    known = ledger.item_records(name, area.season.name)
     slots = area.season.windows()
     if area.drop:
         wanted = folder.FolderQuery(area.drop, slots, template.bands, template.names)

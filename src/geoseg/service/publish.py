@@ -34,8 +34,7 @@ from geoseg.errors import BusyError, OutputError
 from geoseg.feedback import Progress
 from geoseg.io.store.objects import FileDigest, Store, open_store
 from geoseg.pipeline.run import Record, Run
-from geoseg.service import published_collection as shelves
-from geoseg.service import retention
+from geoseg.service import published_collection, retention
 from geoseg.service.packing import Package, pack
 from geoseg.service.published_collection import (
     CATALOG,
@@ -64,7 +63,7 @@ class Outlet:
         """Key of the area's collection."""
         return f"{self.area}/{COLLECTION}"
 
-    def shelf(self) -> PublishedCollection:
+    def published(self) -> PublishedCollection:
         """What is published now."""
         return find_shelf(self.store, self.area) or PublishedCollection(self.area)
 
@@ -76,7 +75,7 @@ def find_shelf(store: Store, area: str) -> PublishedCollection | None:
     return _parsed(found.content, store.url(key)) if found else None
 
 
-def read_shelf(store: Store, area: str) -> PublishedCollection:
+def read_collection(store: Store, area: str) -> PublishedCollection:
     """The same; no versions where the area has never been published to.
 
     Raises ``OutputError`` where it has, as the catalog says, and its collection is not there: it is
@@ -95,7 +94,7 @@ def read_shelf(store: Store, area: str) -> PublishedCollection:
 def read_areas(store: Store) -> list[str]:
     """The areas that the catalog names; none where there is no catalog."""
     found = store.read(CATALOG)
-    return shelves.areas(_json(found.content, store.url(CATALOG))) if found else []
+    return published_collection.areas(_json(found.content, store.url(CATALOG))) if found else []
 
 
 def publish_map(run: Run, place: VersionId, config: PublishConfig, progress: Progress) -> Record:
@@ -108,23 +107,23 @@ def publish_map(run: Run, place: VersionId, config: PublishConfig, progress: Pro
     """
     outlet = Outlet(open_store(config.destination, config.endpoint), place.area, config)
     with run.step("publish") as record, outlet.store.lock(place.area):
-        shelf = read_shelf(outlet.store, place.area)
+        published = read_collection(outlet.store, place.area)
         record.update(version=place.version, published=True, files=0, bytes=0)
-        if shelf.find(place.version) is None and wanted(outlet, shelf, place):
+        if published.find(place.version) is None and wanted(outlet, published, place):
             record.update(add(outlet, pack(run, place), place, progress))
-        listed = outlet.shelf().find(place.version)
+        listed = outlet.published().find(place.version)
         record["published"] = listed is not None
         record["collection"] = outlet.store.url(outlet.collection)
         if listed:
             record["item"] = outlet.store.url(f"{place.area}/{listed.key}")
         name_area(outlet)
-        record["removed"] = retention.remove_due(outlet.store, outlet.shelf(), _now())
+        record["removed"] = retention.remove_due(outlet.store, outlet.published(), _now())
     return record
 
 
-def wanted(outlet: Outlet, shelf: PublishedCollection, place: VersionId) -> bool:
+def wanted(outlet: Outlet, published: PublishedCollection, place: VersionId) -> bool:
     """Whether the version would be among those that are kept."""
-    trial = shelf.with_version(_version(place, place.version, None), {})
+    trial = published.with_version(_version(place, place.version, None), {})
     return trial.pruned(outlet.config.keep, "").find(place.version) is not None
 
 
@@ -152,7 +151,7 @@ def _upload(
 
 def _names(outlet: Outlet, place: VersionId) -> Iterator[str]:
     """Names of folders that may be used: new ones, and those of tries that came to no end."""
-    taken, there = outlet.shelf().folders, outlet.store.folders(place.area)
+    taken, there = outlet.published().folders, outlet.store.folders(place.area)
     for name in chain([place.version], (f"{place.version}.{n}" for n in count(2))):
         ours = outlet.store.read(f"{place.area}/{name}/{MANIFEST}") is not None
         if name not in taken and (ours or name not in there):
@@ -182,16 +181,16 @@ def _list(outlet: Outlet, new: Version, summaries: Record) -> None:
     config = outlet.config
 
     def change(text: str | None) -> str:
-        shelf = _parsed(text, outlet.collection) if text else PublishedCollection(outlet.area)
-        if shelf.find(new.name):
+        published = _parsed(text, outlet.collection) if text else PublishedCollection(outlet.area)
+        if published.find(new.name):
             return str(text)
         now, grace = _now(), dt.timedelta(hours=config.grace_hours)
-        gone = retention.gone(outlet.store, shelf)
-        lost = retention.orphans(outlet.store, shelf, new.folder)
-        shelf = shelf.without(gone).with_version(new, summaries)
-        shelf = shelf.pruned(config.keep, moment(now + grace))
-        shelf = shelf.with_orphans(lost, moment(now + max(grace, retention.UNFINISHED)))
-        return as_text(shelves.to_collection(shelf, config.license))
+        gone = retention.gone(outlet.store, published)
+        lost = retention.orphans(outlet.store, published, new.folder)
+        published = published.without(gone).with_version(new, summaries)
+        published = published.pruned(config.keep, moment(now + grace))
+        published = published.with_orphans(lost, moment(now + max(grace, retention.UNFINISHED)))
+        return as_text(published_collection.to_collection(published, config.license))
 
     _exchange(outlet.store, outlet.collection, change)
 
@@ -200,9 +199,13 @@ def name_area(outlet: Outlet) -> None:
     """See that the catalog names the area."""
 
     def change(text: str | None) -> str:
-        catalog = _json(text, CATALOG) if text else shelves.new_catalog()
-        known = outlet.area in shelves.areas(catalog)
-        return str(text) if text and known else as_text(shelves.with_area(catalog, outlet.area))
+        catalog = _json(text, CATALOG) if text else published_collection.new_catalog()
+        known = outlet.area in published_collection.areas(catalog)
+        return (
+            str(text)
+            if text and known
+            else as_text(published_collection.with_area(catalog, outlet.area))
+        )
 
     with outlet.store.lock(""):
         _exchange(outlet.store, CATALOG, change)
@@ -262,7 +265,7 @@ def _summaries(package: Package) -> Record:
 
 
 def _parsed(text: str, where: str) -> PublishedCollection:
-    return shelves.from_collection(_json(text, where), where)
+    return published_collection.from_collection(_json(text, where), where)
 
 
 def _json(text: str, where: str) -> Record:

@@ -120,7 +120,7 @@ class PublishedCollection:
         return {v.folder for v in self.versions} | {r.folder for r in self.retired}
 
     def with_version(self, new: Version, summaries: Mapping[str, Any]) -> PublishedCollection:
-        """The shelf with one more; its summaries are those of the newest."""
+        """The collection with one more; its summaries are those of the newest."""
         versions = tuple(sorted((*self.versions, new), key=lambda v: v.order, reverse=True))
         retired = tuple(r for r in self.retired if r.folder != new.folder)
         shown = summaries if versions[0] == new else self.summaries
@@ -147,33 +147,37 @@ class PublishedCollection:
         return replace(self, retired=tuple(r for r in self.retired if r.folder not in gone))
 
 
-def to_collection(shelf: PublishedCollection, license: str) -> dict[str, Any]:
+def to_collection(collection: PublishedCollection, license: str) -> dict[str, Any]:
     """The STAC Collection."""
     return {
         "type": "Collection",
         "stac_version": pystac.get_stac_version(),
         "stac_extensions": [FILE],
-        "id": shelf.area,
-        "title": shelf.area,
-        "description": f"Crop-type maps of {shelf.area}: an item for each version, newest first.",
+        "id": collection.area,
+        "title": collection.area,
+        "description": f"Crop-type maps of {collection.area}: an item for each version, newest first.",
         "license": license,
         "extent": {
-            "spatial": {"bbox": [_box([v.bbox for v in shelf.versions])]},
-            "temporal": {"interval": [_interval(shelf.versions)]},
+            "spatial": {"bbox": [_box([v.bbox for v in collection.versions])]},
+            "temporal": {"interval": [_interval(collection.versions)]},
         },
-        "summaries": dict(shelf.summaries or {}),
-        _RETIRED: [{"folder": r.folder, "until": r.until} for r in shelf.retired],
+        "summaries": dict(collection.summaries or {}),
+        _RETIRED: [{"folder": r.folder, "until": r.until} for r in collection.retired],
         "links": [
             _link("root", f"../{CATALOG}"),
             _link("parent", f"../{CATALOG}"),
-            *([_item_link("latest", shelf, shelf.versions[0])] if shelf.versions else []),
-            *(_item_link("item", shelf, version) for version in shelf.versions),
+            *(
+                [_item_link("latest", collection, collection.versions[0])]
+                if collection.versions
+                else []
+            ),
+            *(_item_link("item", collection, version) for version in collection.versions),
         ],
     }
 
 
 def from_collection(content: Mapping[str, Any], where: str) -> PublishedCollection:
-    """The shelf that ``to_collection`` wrote; ``OutputError`` for another collection."""
+    """The collection that ``to_collection`` wrote; ``OutputError`` for another collection."""
     try:
         retired = [Retired(entry["folder"], entry["until"]) for entry in content[_RETIRED]]
         items = [_version(link) for link in content["links"] if link["rel"] == "item"]
@@ -217,14 +221,14 @@ def _link(rel: str, href: str) -> dict[str, Any]:
     return {"rel": rel, "href": href, "type": "application/json"}
 
 
-def _item_link(rel: str, shelf: PublishedCollection, version: Version) -> dict[str, Any]:
+def _item_link(rel: str, collection: PublishedCollection, version: Version) -> dict[str, Any]:
     """All that is known of a version, so that no item is read to change a collection."""
-    newest = shelf.newest(version.season)
+    newest = collection.newest(version.season)
     return {
         "rel": rel,
         "href": f"./{version.folder}/{version.item}",
         "type": "application/geo+json",
-        "title": f"{shelf.area} {version.name}",
+        "title": f"{collection.area} {version.name}",
         "version": version.name,
         "deprecated": version != newest,
         "file:size": version.size,

@@ -14,7 +14,7 @@ from geoseg.pipeline.describe import describe_products
 from geoseg.pipeline.report import write_reports
 from geoseg.pipeline.run import Run
 from geoseg.service.gates import Verdict, check_gates
-from geoseg.service.publish import publish_map, read_shelf
+from geoseg.service.publish import publish_map, read_collection
 from geoseg.service.published_collection import VersionId
 from geoseg.service.versions import highest_sequence, last_published
 
@@ -57,9 +57,9 @@ def next_place(run: Run, area: str, season: str, config: PublishConfig) -> Versi
 
 def _own_sequence(store: Store, place: VersionId) -> int:
     """That of the run's own version, where it is published, or a try of it was broken off; else 0."""
-    shelf = read_shelf(store, place.area)
-    begun = set(store.folders(place.area)) - {retired.folder for retired in shelf.retired}
-    names = {*(version.name for version in shelf.versions), *begun}
+    collection = read_collection(store, place.area)
+    begun = set(store.folders(place.area)) - {retired.folder for retired in collection.retired}
+    names = {*(version.name for version in collection.versions), *begun}
     own = re.compile(rf"{re.escape(place.season)}-(\d+)-{place.fingerprint[:8]}(\.\d+)?")
     return max((int(found[1]) for name in names if (found := own.fullmatch(name))), default=0)
 

@@ -51,12 +51,12 @@ def _results(order: Order, progress: Progress) -> Run:
 def _put_back(run: Run, place: VersionId, config: PublishConfig, progress: Progress) -> Record:
     outlet = Outlet(open_store(config.destination, config.endpoint), place.area, config)
     with outlet.store.lock(place.area):
-        shelf = outlet.shelf()
-        listed = shelf.find(place.version)
+        collection = outlet.published()
+        listed = collection.find(place.version)
         if listed:
             _require_lost(outlet, listed)
             sent = _mend(outlet, listed, pack(run, place), progress)
-        elif wanted(outlet, shelf, place):
+        elif wanted(outlet, collection, place):
             sent = add(outlet, pack(run, place), place, progress)["files"]
         else:
             raise OrderError(

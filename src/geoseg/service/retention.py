@@ -21,14 +21,16 @@ UNFINISHED = dt.timedelta(hours=24)
 """How long at least a folder stays that no collection names: its publisher may be at work."""
 
 
-def remove_due(store: Store, shelf: PublishedCollection, now: dt.datetime) -> list[str]:
+def remove_due(store: Store, collection: PublishedCollection, now: dt.datetime) -> list[str]:
     """Remove the files of retired folders whose time is over; returns the folders.
 
     Raises ``OutputError``, ``RemoteError``; what was not removed is, next time.
     """
-    due = [retired.folder for retired in shelf.retired if retired.until <= moment(now)]
-    named = {version.folder for version in shelf.versions}
-    return [name for name in due if name not in named and _remove(store, f"{shelf.area}/{name}")]
+    due = [retired.folder for retired in collection.retired if retired.until <= moment(now)]
+    named = {version.folder for version in collection.versions}
+    return [
+        name for name in due if name not in named and _remove(store, f"{collection.area}/{name}")
+    ]
 
 
 def _remove(store: Store, folder: str) -> bool:
@@ -40,20 +42,20 @@ def _remove(store: Store, folder: str) -> bool:
     return manifest is not None
 
 
-def gone(store: Store, shelf: PublishedCollection) -> list[str]:
+def gone(store: Store, collection: PublishedCollection) -> list[str]:
     """Retired folders that nothing of ours is left in."""
     return [
         retired.folder
-        for retired in shelf.retired
-        if store.read(f"{shelf.area}/{retired.folder}/{MANIFEST}") is None
+        for retired in collection.retired
+        if store.read(f"{collection.area}/{retired.folder}/{MANIFEST}") is None
     ]
 
 
-def orphans(store: Store, shelf: PublishedCollection, own: str) -> list[str]:
+def orphans(store: Store, collection: PublishedCollection, own: str) -> list[str]:
     """Folders of tries that came to no end; ``own`` is the one that is about to be named."""
     return [
         name
-        for name in store.folders(shelf.area)
-        if name not in {own, *shelf.folders}
-        and store.read(f"{shelf.area}/{name}/{MANIFEST}") is not None
+        for name in store.folders(collection.area)
+        if name not in {own, *collection.folders}
+        and store.read(f"{collection.area}/{name}/{MANIFEST}") is not None
     ]

@@ -21,7 +21,7 @@ from geoseg.pipeline.run import Record
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order
 from geoseg.service.packing import known_sum
-from geoseg.service.publish import read_areas, read_shelf
+from geoseg.service.publish import read_areas, read_collection
 from geoseg.service.published_collection import CATALOG, COLLECTION, PublishedCollection, Version
 
 
@@ -43,7 +43,7 @@ def survey(
     require_known(store, area or "", orders)
     found = published(store, area)
     lost = {**found.lost, **missing(found, store, orders, keep)}
-    return table(store, found.shelves, check, progress), lost
+    return table(store, found.collections, check, progress), lost
 
 
 def _ordered(service: Path, area: str | None) -> tuple[tuple[Order, ...], int | None]:
@@ -57,7 +57,7 @@ def _ordered(service: Path, area: str | None) -> tuple[tuple[Order, ...], int | 
 class Published:
     """What there is of what was published."""
 
-    shelves: tuple[PublishedCollection, ...]
+    collections: tuple[PublishedCollection, ...]
     lost: Mapping[str, str]
     """Address of what cannot be read of the rest to what is wrong with it."""
 
@@ -77,14 +77,14 @@ def published(store: Store, area: str | None = None) -> Published:
             f"{store.address}: no area {area!r} is published there; {hint}there are: "
             f"{', '.join(found) or 'none'}"
         )
-    shelves, lost = [], {}
+    collections, lost = [], {}
     for name in [area] if area else found:
         try:
-            shelves.append(read_shelf(store, name))
+            collections.append(read_collection(store, name))
         except OutputError as error:
             where = store.url(f"{name}/{COLLECTION}")
             lost[where] = str(error).removeprefix(f"{where}: ")
-    return Published(tuple(shelves), lost)
+    return Published(tuple(collections), lost)
 
 
 def missing(
@@ -94,7 +94,7 @@ def missing(
 
     ``keep``: versions of a season that stay; older ones have left on purpose.
     """
-    there = {(s.area, v.name) for s in found.shelves for v in s.versions}
+    there = {(s.area, v.name) for s in found.collections for v in s.versions}
     seasons: dict[tuple[str, str], list[Order]] = {}
     for order in orders:
         if order.state == "published" and order.destination in ("", store.address):
@@ -114,32 +114,36 @@ def missing(
 
 
 def table(
-    store: Store, shelves: Sequence[PublishedCollection], check: bool, progress: Progress
+    store: Store, collections: Sequence[PublishedCollection], check: bool, progress: Progress
 ) -> list[Record]:
     """What is published, as rows: ``area``, ``version``, ``season``, ``sequence``, ``published``,
     ``latest`` (of its season), ``item`` (its address) and ``damaged`` (file to trouble; empty unless
     ``check``)."""
-    listed = [(shelf, version) for shelf in shelves for version in shelf.versions]
+    listed = [
+        (collection, version) for collection in collections for version in collection.versions
+    ]
     with progress.start("versions", len(listed), "versions") as step:
         rows = []
-        for shelf, version in listed:
-            found = verify(store, shelf.area, version) if check else ()
-            rows.append(_row(store, shelf, version, {key: what for key, what in found if what}))
+        for collection, version in listed:
+            found = verify(store, collection.area, version) if check else ()
+            rows.append(
+                _row(store, collection, version, {key: what for key, what in found if what})
+            )
             step.advance(note=version.name)
     return rows
 
 
 def _row(
-    store: Store, shelf: PublishedCollection, version: Version, damaged: dict[str, str]
+    store: Store, collection: PublishedCollection, version: Version, damaged: dict[str, str]
 ) -> Record:
     return {
-        "area": shelf.area,
+        "area": collection.area,
         "version": version.name,
         "season": version.season,
         "sequence": version.sequence,
         "published": version.published,
-        "latest": version == shelf.newest(version.season),
-        "item": store.url(f"{shelf.area}/{version.key}"),
+        "latest": version == collection.newest(version.season),
+        "item": store.url(f"{collection.area}/{version.key}"),
         "damaged": damaged,
     }
 
@@ -163,8 +167,8 @@ def highest_sequence(store: Store, area: str, season: str) -> int:
 
     Raises ``OutputError``, ``RemoteError``.
     """
-    shelf = read_shelf(store, area)
-    names = {*(v.name for v in shelf.versions), *shelf.folders, *store.folders(area)}
+    collection = read_collection(store, area)
+    names = {*(v.name for v in collection.versions), *collection.folders, *store.folders(area)}
     numbered = (re.fullmatch(rf"{re.escape(season)}-(\d+)-[0-9a-f]{{8}}(\.\d+)?", n) for n in names)
     return max((int(found[1]) for found in numbered if found), default=0)
 
@@ -193,7 +197,7 @@ def last_published(config: PublishConfig, area: str, season: str, work: Path) ->
     is there. Raises ``OutputError``, ``RemoteError``.
     """
     store = open_store(config.destination, config.endpoint)
-    newest = read_shelf(store, area).newest(season)
+    newest = read_collection(store, area).newest(season)
     if newest is None:
         return None
     item = f"{area}/{newest.key}"

@@ -204,13 +204,13 @@ def found(item: str = "2025-01-15", **fields: Any) -> CatalogItem:
 
 def test_what_was_seen_is_kept_once(ledger: Ledger) -> None:
     assert ledger.see("north", "2025", [found(), found("2025-02-15")]) == 2
-    known = ledger.sightings("north", "2025")
+    known = ledger.item_records("north", "2025")
     assert [s.found for s in known] == [found(), found("2025-02-15")]
     assert ledger.see("north", "2025", [found(), found("2025-02-15")], known) == 0
-    assert ledger.sightings("north", "2025") == known
+    assert ledger.item_records("north", "2025") == known
     cloudy = found(verdict="cloudy", reason="10 % clear")
     assert ledger.see("north", "2025", [cloudy, found(version="v2", stamp="s2")]) == 2
-    versions = [(s.found.version, s.found.verdict) for s in ledger.sightings("north", "2025")]
+    versions = [(s.found.version, s.found.verdict) for s in ledger.item_records("north", "2025")]
     assert versions == [("v1", "cloudy"), ("v2", "usable"), ("v1", "usable")]
 
 
@@ -218,7 +218,7 @@ def test_unfinished_gives_way_to_what_it_becomes(ledger: Ledger) -> None:
     half = found(version="", verdict="unfinished", reason="too young", clear=None)
     ledger.see("north", "2025", [half])
     ledger.see("north", "2025", [found()])
-    assert [s.found for s in ledger.sightings("north", "2025")] == [found()]
+    assert [s.found for s in ledger.item_records("north", "2025")] == [found()]
 
 
 def test_a_reason_is_noted_once(ledger: Ledger) -> None:

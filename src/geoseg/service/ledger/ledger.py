@@ -130,7 +130,7 @@ class Ledger(Seen):
     # For the run of an order
 
     def begin(self, order_id: int, run_id: str) -> Order:
-        """Take the order on for a run, until ``LEASE_SECONDS`` after its last ``beat``.
+        """Take the order on for a run, until ``LEASE_SECONDS`` after its last renewal.
 
         Raises ``OrderError`` where it has ended, or another run has it.
         """

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from geoseg.imagery.catalogs.found import CatalogItem
 from geoseg.io.database import Database
-from geoseg.service.ledger.tables import events, from_found, schema, sightings, to_sighting
+from geoseg.service.ledger.tables import events, from_found, item_records, schema, to_sighting
 from geoseg.service.orders import ItemRecord, utc_now
 
 
@@ -19,7 +19,7 @@ class Seen:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def sightings(self, area: str, season: str) -> tuple[ItemRecord, ...]:
+    def item_records(self, area: str, season: str) -> tuple[ItemRecord, ...]:
         """Everything seen for an area and season."""
         return self._database.read(lambda c: _of_area(c, area, season))
 
@@ -28,16 +28,16 @@ class Seen:
     ) -> int:
         """Write down what a poll has found; returns how much of it was new or has changed.
 
-        ``known`` is what ``sightings`` gave before the poll: nothing new, nothing is written.
+        ``known`` is what ``item_records`` gave before the poll: nothing new, nothing is written.
         """
-        known = known or self.sightings(area, season)
+        known = known or self.item_records(area, season)
         changed = _differing(known, found)
         ended = _ended(known, found)
 
         def work(connection: Connection) -> None:
             connection.execute(select(schema).with_for_update())  # two watchers see the same
-            for sighting in ended:
-                _forget(connection, sighting)
+            for record in ended:
+                _forget(connection, record)
             _store(connection, area, season, changed)
 
         if changed or ended:
@@ -64,8 +64,8 @@ class Seen:
 
 def _of_area(connection: Connection, area: str, season: str) -> tuple[ItemRecord, ...]:
     """All of an area and season, by day and item."""
-    query = select(sightings).where(sightings.c.area == area, sightings.c.season == season)
-    order = (sightings.c.date, sightings.c.item, sightings.c.id)
+    query = select(item_records).where(item_records.c.area == area, item_records.c.season == season)
+    order = (item_records.c.date, item_records.c.item, item_records.c.id)
     return tuple(to_sighting(row) for row in connection.execute(query.order_by(*order)))
 
 
@@ -86,7 +86,7 @@ def _ended(known: Sequence[ItemRecord], found: Sequence[CatalogItem]) -> tuple[I
 def _store(connection: Connection, area: str, season: str, found: Sequence[CatalogItem]) -> None:
     """Write them down, or what has changed of them."""
     place, now = {"area": area, "season": season}, utc_now()
-    c = sightings.c
+    c = item_records.c
     query = select(c.id, c.item, c.version, c.verdict, c.reason).where(
         c.area == area, c.season == season
     )
@@ -94,7 +94,7 @@ def _store(connection: Connection, area: str, season: str, found: Sequence[Catal
     new = [one for one in found if (one.item, one.version) not in known]
     if new:  # all at once: a season of a new area is many
         rows = [{**place, **from_found(one), "seen": now, "changed": now} for one in new]
-        connection.execute(insert(sightings), rows)
+        connection.execute(insert(item_records), rows)
     for one in found:
         row = known.get((one.item, one.version))
         if row is None:
@@ -102,18 +102,18 @@ def _store(connection: Connection, area: str, season: str, found: Sequence[Catal
         values = from_found(one)
         if (row.verdict, row.reason) != (one.verdict, one.reason):
             values["changed"] = now
-        connection.execute(update(sightings).where(c.id == row.id).values(values))
+        connection.execute(update(item_records).where(c.id == row.id).values(values))
 
 
-def _forget(connection: Connection, sighting: ItemRecord) -> None:
+def _forget(connection: Connection, record: ItemRecord) -> None:
     """Take one out."""
-    found = sighting.found
-    place = _is(sighting.area, sighting.season, found.item, found.version)
-    connection.execute(delete(sightings).where(*place))
+    found = record.found
+    place = _is(record.area, record.season, found.item, found.version)
+    connection.execute(delete(item_records).where(*place))
 
 
 def _is(area: str, season: str, item: str, version: str) -> tuple[Any, ...]:
-    c = sightings.c
+    c = item_records.c
     return (c.area == area, c.season == season, c.item == item, c.version == version)
 
 

@@ -59,7 +59,7 @@ METADATA = MetaData()
 schema = Table("geoseg_ledger", METADATA, Column("schema", Integer, nullable=False))
 """One row. Who changes what others decide on locks it, so that they do so one after another."""
 
-sightings = Table(
+item_records = Table(
     "geoseg_sightings",
     METADATA,
     Column("id", Integer, primary_key=True),
@@ -179,7 +179,7 @@ def lease_of(row: Row[Any], now: Moment) -> Lease:
 
 
 def to_sighting(row: Row[Any]) -> ItemRecord:
-    """A row of ``sightings``."""
+    """A row of ``item_records``."""
     found = CatalogItem(
         item=row.item,
         date=dt.date.fromisoformat(row.date),
@@ -197,7 +197,7 @@ def to_sighting(row: Row[Any]) -> ItemRecord:
 
 
 def from_found(found: CatalogItem) -> dict[str, Any]:
-    """The columns of ``sightings`` that tell what was found."""
+    """The columns of ``item_records`` that tell what was found."""
     files = [[f.role, f.href, f.size, f.checksum, f.modified, f.state] for f in found.files]
     names = ("item", "version", "stamp", "acquisition", "made", "grid", "verdict", "reason")
     return {
