@@ -2,7 +2,7 @@
 
 Steps of the demo's training (a resnet18 U-Net, batches of 4 samples of 256 px, 60 channels; the pixels
 are noise, which costs the same) in processes of their own: alone, two side by side, and beside busy
-processes. ``lanes`` is geoseg. ``whole``, to compare with, is the plain way: whole batches, and torch's
+processes. ``shares`` is geoseg. ``whole``, to compare with, is the plain way: whole batches, and torch's
 threads on every core. They take turns, everything else held still; medians of the rounds. With two
 cores and nothing else to do, about 8 minutes.
 """
@@ -48,7 +48,7 @@ class Setting:
     """What runs at the same time."""
 
     way: str
-    """``lanes`` or ``whole``."""
+    """``shares`` or ``whole``."""
     trainings: int = 1
     busy: int = 0
     """Processes that only count."""
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12, help="of each measurement")
     parser.add_argument("--busy", type=int, default=8, help="busy processes (default: 8)")
     parser.add_argument("--json", type=Path, help="where the figures go")
-    parser.add_argument("--train", choices=("lanes", "whole"), help=argparse.SUPPRESS)
+    parser.add_argument("--train", choices=("shares", "whole"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.train:
         from benchmarks import training
@@ -80,8 +80,8 @@ def main() -> None:
 
 
 def _rounds(rounds: int, seconds: float, busy: int) -> dict[str, Any]:
-    alone, whole = Setting("lanes"), Setting("whole")
-    two, beside = Setting("lanes", 2), Setting("lanes", 1, busy)
+    alone, whole = Setting("shares"), Setting("whole")
+    two, beside = Setting("shares", 2), Setting("shares", 1, busy)
     load = psutil.getloadavg()[0]
     print(f"load before: {load:.2f}" + (", NOT a quiet machine" if load > 0.5 else ""), flush=True)
     found: dict[Setting, list[Timing]] = {}

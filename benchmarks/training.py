@@ -16,9 +16,9 @@ from geoseg.grid import Window
 from geoseg.learning.accelerator import Accelerator
 from geoseg.learning.batches import Batch, Loader
 from geoseg.learning.fitting import Trainer
-from geoseg.learning.lanes import Lanes
 from geoseg.learning.losses import masked_cross_entropy
 from geoseg.learning.samples import Samples
+from geoseg.learning.threads import Threads
 from geoseg.legend import Legend, LegendClass
 from geoseg.model.memory import keep_memory
 from geoseg.model.networks import NetworkSpec, build
@@ -37,7 +37,7 @@ SPEC = NetworkSpec(
 Step = Callable[[], object]
 
 
-def lanes() -> Step:
+def shares() -> Step:
     """geoseg's steps."""
     keep_memory()
     legend = Legend(tuple(LegendClass(n, str(n), "#123456") for n in range(CLASSES)))
@@ -91,6 +91,6 @@ def _loader() -> Loader:
     return Loader(samples, Normalization(transform="none", **same), CONFIG)
 
 
-def _endless(loader: Loader, pool: Lanes | None = None) -> Iterator[Batch]:
+def _endless(loader: Loader, pool: Threads | None = None) -> Iterator[Batch]:
     for epoch in count():
         yield from loader.training(list(range(SAMPLES)), epoch, pool)

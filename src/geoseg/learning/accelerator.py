@@ -1,4 +1,4 @@
-"""Where training computes: the device, the number format, the lanes."""
+"""Where training computes: the device, the number format, how much at once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dask.system import cpu_count
 
 from geoseg.config import TrainConfig
 from geoseg.learning.batches import Batch
-from geoseg.learning.lanes import OwnDice
 from geoseg.learning.shares import share_size
+from geoseg.learning.threads import OwnRandomNumbers
 from geoseg.model.context import Precision
 from geoseg.model.precision import autocast, dtype, native
 
@@ -25,7 +25,7 @@ class Accelerator:
     precision: Precision
     share: int
     """Samples of a batch that go through the network together; they decide what is learnt."""
-    lanes: int
+    concurrency: int
     """Shares that are computed at once; they decide how long it takes."""
 
     @classmethod
@@ -48,9 +48,9 @@ class Accelerator:
         """The number format, around a forward pass."""
         return autocast(self.device, self.precision)
 
-    def dice(self, seed: int) -> AbstractContextManager[Any]:
+    def random_numbers(self, seed: int) -> AbstractContextManager[Any]:
         """The random numbers of a forward pass; CUDA's are those of the process."""
-        return OwnDice(seed) if self.device.type == "cpu" else nullcontext()
+        return OwnRandomNumbers(seed) if self.device.type == "cpu" else nullcontext()
 
     def load(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and target on the device; the features keep their channels-last layout."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from geoseg.learning.lanes import Lanes
+from geoseg.learning.threads import Threads
 
 FORWARD = torch.ops.aten.native_batch_norm.default
 BACKWARD = torch.ops.aten.native_batch_norm_backward.default
@@ -22,8 +22,8 @@ BACKWARD = torch.ops.aten.native_batch_norm_backward.default
 class AllReduce:
     """Sums over the shares of a batch, for each of them, in the shares' order."""
 
-    def __init__(self, shares: int, lanes: Lanes) -> None:
-        self._lanes = lanes
+    def __init__(self, shares: int, threads: Threads) -> None:
+        self._threads = threads
         self._parts: list[Tensor] = [torch.empty(0)] * shares
         self._total = torch.empty(0)
         self._barrier = Barrier(shares, self._sum)
@@ -31,7 +31,7 @@ class AllReduce:
     def sum(self, share: int, part: Tensor) -> Tensor:
         """Wait for the other shares; raises ``BrokenBarrierError`` where one of them failed."""
         self._parts[share] = part
-        with self._lanes.left():
+        with self._threads.waiting():
             self._barrier.wait()
         return self._total  # it stays until all shares have come to the next sum
 

@@ -15,8 +15,8 @@ from geoseg.config import TrainConfig
 from geoseg.imagery.cube import Cube
 from geoseg.imagery.features import to_features
 from geoseg.learning.augment import SYMMETRIES, drop_dates, orient
-from geoseg.learning.lanes import Lanes
 from geoseg.learning.samples import Samples
+from geoseg.learning.threads import Threads
 from geoseg.legend import UNKNOWN
 from geoseg.normalization import Normalization
 
@@ -40,7 +40,7 @@ class Loader:
     config: TrainConfig
 
     def training(
-        self, numbers: list[int], epoch: int, pool: Lanes | None = None
+        self, numbers: list[int], epoch: int, pool: Threads | None = None
     ) -> Iterator[Batch]:
         """Samples in the epoch's own order, turned and with dates dropped.
 
@@ -52,13 +52,13 @@ class Loader:
         groups = np.array_split(order, -(-len(order) // self.config.batch))
         yield from self._ahead(groups, epoch, pool)
 
-    def validation(self, numbers: list[int], pool: Lanes | None = None) -> Iterator[Batch]:
+    def validation(self, numbers: list[int], pool: Threads | None = None) -> Iterator[Batch]:
         """Samples as they are, with the targets of the validation part; ``pool`` as in training."""
         parts = -(-len(numbers) // self.config.batch)
         yield from self._ahead(np.array_split(np.array(numbers), parts), None, pool)
 
     def _ahead(
-        self, groups: list[NDArray[np.integer]], epoch: int | None, pool: Lanes | None
+        self, groups: list[NDArray[np.integer]], epoch: int | None, pool: Threads | None
     ) -> Iterator[Batch]:
         """Prepare the next batch while this one is used (numpy lets go of the interpreter lock)."""
         with nullcontext(pool) if pool else ThreadPoolExecutor(1) as threads:
@@ -70,7 +70,7 @@ class Loader:
             yield _whole(*coming)
 
     def _begin(
-        self, group: NDArray[np.integer], epoch: int | None, threads: Lanes | Executor
+        self, group: NDArray[np.integer], epoch: int | None, threads: Threads | Executor
     ) -> tuple[Batch, list[Future[None]]]:
         """A batch, and the threads' work that fills it: a task per sample, to share out evenly."""
         channels, side = self.normalization.channels, self.samples.train.shape[-1]

@@ -21,11 +21,11 @@ from geoseg.feedback import Progress
 from geoseg.learning.accelerator import Accelerator
 from geoseg.learning.batch_statistics import AllReduce, BatchStatistics
 from geoseg.learning.batches import Batch, Loader
-from geoseg.learning.lanes import Lanes
 from geoseg.learning.losses import class_weights, known_weight, masked_cross_entropy
 from geoseg.learning.metrics import Scores, count_confusion
 from geoseg.learning.shares import cut, replicas
 from geoseg.learning.split import Part
+from geoseg.learning.threads import Threads
 from geoseg.learning.update import Update
 from geoseg.legend import UNKNOWN, Legend
 
@@ -46,25 +46,30 @@ class Trainer:
     """A network being fitted. It is the one mutable thing of this room."""
 
     def __init__(
-        self, network: nn.Module, loader: Loader, legend: Legend, machine: Accelerator
+        self, network: nn.Module, loader: Loader, legend: Legend, accelerator: Accelerator
     ) -> None:
-        self.network, self.loader, self.legend, self.machine = network, loader, legend, machine
+        self.network, self.loader, self.legend, self.accelerator = (
+            network,
+            loader,
+            legend,
+            accelerator,
+        )
         self.config: TrainConfig = loader.config
         self._train = loader.samples.holding(Part.TRAIN)
         self._validation = loader.samples.holding(Part.VALIDATION)
         weights = class_weights(self._pixels(), self.config.class_weights)
-        self._weights = torch.from_numpy(weights).to(machine.device)
-        shares = -(-self.config.batch // machine.share)
-        self._lanes = Lanes(machine.lanes, threads=shares)
-        # The lanes prepare the batches as well: a thread beside them would take a core from one of them,
+        self._weights = torch.from_numpy(weights).to(accelerator.device)
+        shares = -(-self.config.batch // accelerator.share)
+        self._threads = Threads(accelerator.concurrency, threads=shares)
+        # The threads prepare the batches as well: one beside them would take a core from one of them,
         # and the others would wait for it. Where a GPU computes, that thread has a core to itself.
-        self.preparing = self._lanes if machine.device.type == "cpu" else None
+        self.preparing = self._threads if accelerator.device.type == "cpu" else None
         self._replicas = replicas(network.train(), shares)
         # What is scored and kept is a running average of the weights (Polyak and Juditsky 1992): on
         # a few hundred labels the weights of one epoch are a lottery, their average is not.
         self._average = deepcopy(network).eval()
         steps = -(-len(self._train) // self.config.batch) * self.config.epochs
-        self._update = Update(network, self._average, self.config, steps, self._lanes)
+        self._update = Update(network, self._average, self.config, steps, self._threads)
         self._history: list[dict[str, float]] = []
         self._best: Scores | None = None
         self._best_epoch, self._better_epoch = 0, 0
@@ -116,12 +121,12 @@ class Trainer:
 
     def step(self, batch: Batch, epoch: int, number: int) -> torch.Tensor:
         """Learn from batch ``number`` of an epoch; its loss."""
-        whole = known_weight(batch.target.to(self.machine.device), self._weights)
-        shares = list(cut(batch, self.machine.share))
+        whole = known_weight(batch.target.to(self.accelerator.device), self._weights)
+        shares = list(cut(batch, self.accelerator.share))
         seeds = np.random.SeedSequence([self.config.seed, epoch, number]).generate_state(
             len(shares)
         )
-        together = AllReduce(len(shares), self._lanes)
+        together = AllReduce(len(shares), self._threads)
 
         def learn(place: int) -> torch.Tensor:
             # A batch of one share has no need of it, and a GPU would wait for itself.
@@ -129,7 +134,7 @@ class Trainer:
             with pooled:
                 return self._learn(self._replicas[place], shares[place], whole, int(seeds[place]))
 
-        losses = self._lanes.map(learn, range(len(shares)))
+        losses = self._threads.map(learn, range(len(shares)))
         self._update.step(self._replicas[: len(shares)])
         return torch.stack(losses).sum()
 
@@ -137,9 +142,9 @@ class Trainer:
         self, network: nn.Module, share: Batch, whole: torch.Tensor, seed: int
     ) -> torch.Tensor:
         """Leave the gradient of a share in ``network``; its part of the batch's loss."""
-        features, target = self.machine.load(share)
+        features, target = self.accelerator.load(share)
         network.zero_grad()
-        with self.machine.dice(seed), self.machine.autocast():
+        with self.accelerator.random_numbers(seed), self.accelerator.autocast():
             logits = network(features)
         loss = masked_cross_entropy(logits, target, self._weights, whole)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -149,13 +154,13 @@ class Trainer:
         """Scores on the validation part; nothing is kept of the pixels but the confusion."""
         confusion = np.zeros((len(self.legend), len(self.legend)), dtype=np.int64)
         for batch in self.loader.validation(self._validation, self.preparing):
-            confusion += sum(self._lanes.map(self._confusion, cut(batch, self.machine.share)))
+            confusion += sum(self._threads.map(self._confusion, cut(batch, self.accelerator.share)))
         return Scores(self.legend, confusion, "validation")
 
     @torch.inference_mode()
     def _confusion(self, share: Batch) -> NDArray[np.int64]:
-        features, target = self.machine.load(share)
-        with self.machine.autocast():
+        features, target = self.accelerator.load(share)
+        with self.accelerator.autocast():
             predicted = self._average(features).argmax(dim=1)
         return count_confusion(target.cpu().numpy(), predicted.cpu().numpy(), len(self.legend))
 

@@ -79,15 +79,15 @@ def train(request: TrainingRequest, progress: Progress) -> TrainingResult:
         samples = _cut(request, drawn, progress)
         normalization = fit_normalization(samples, request.train.transform)
         spec = network_spec(request)
-        machine = Accelerator.choose(request.train)
-        network = build(spec).to(machine.device)
+        accelerator = Accelerator.choose(request.train)
+        network = build(spec).to(accelerator.device)
         network = network.to(memory_format=torch.channels_last)
         loader = Loader(samples, normalization, request.train)
-        fitted = Trainer(network, loader, request.legend, machine).run(progress)
+        fitted = Trainer(network, loader, request.legend, accelerator).run(progress)
     finally:
         shutil.rmtree(request.work, ignore_errors=True)
     seconds = time.perf_counter() - began
-    training = _describe(request, samples, fitted, machine) | {"seconds": round(seconds, 1)}
+    training = _describe(request, samples, fitted, accelerator) | {"seconds": round(seconds, 1)}
     card = _card(request, spec, normalization, fitted, training)
     return TrainingResult(request.bundle, save(request.bundle, network, card), seconds)
 
@@ -141,7 +141,7 @@ def network_spec(request: TrainingRequest) -> NetworkSpec:
 
 
 def _describe(
-    request: TrainingRequest, samples: Samples, fitted: FitResult, machine: Accelerator
+    request: TrainingRequest, samples: Samples, fitted: FitResult, accelerator: Accelerator
 ) -> dict[str, Any]:
     """What the model was trained on and how, for the card: names and numbers only."""
     names = request.legend.names
@@ -152,8 +152,8 @@ def _describe(
         "samples": len(samples),
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
-        "device": machine.device.type,
-        "precision": machine.precision,
+        "device": accelerator.device.type,
+        "precision": accelerator.precision,
         "split": request.split.model_dump(mode="json"),
         "settings": request.train.model_dump(mode="json"),
     }

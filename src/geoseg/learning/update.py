@@ -1,6 +1,6 @@
 """One step of the weights: gradients summed, clipped, applied, and the running average moved.
 
-All of it goes weight by weight (but for the norm, which is summed in the weights' order), so lanes
+All of it goes weight by weight (but for the norm, which is summed in the weights' order), so threads
 may share the weights out among them in any way.
 """
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.config import TrainConfig
-from geoseg.learning.lanes import Lanes
+from geoseg.learning.threads import Threads
 
 CLIP = 5.0
 """Largest norm of a gradient: one odd sample must not throw the weights."""
@@ -25,7 +25,7 @@ WARM_UP = 0.15
 
 @dataclass(frozen=True, eq=False)
 class BatchPart:
-    """Some of the weights, and what one lane does to them."""
+    """Some of the weights, and what one thread does to them."""
 
     places: tuple[int, ...]
     """Which of the network's parameters."""
@@ -91,12 +91,13 @@ class Update:
         average: nn.Module,
         config: TrainConfig,
         steps: int,
-        lanes: Lanes,
+        threads: Threads,
     ) -> None:
-        self._network, self._average, self._lanes = network, average, lanes
+        self._network, self._average, self._threads = network, average, threads
         sizes = [parameter.numel() for parameter in network.parameters()]
         by_size = sorted(range(len(sizes)), key=lambda place: -sizes[place])
-        dealt = [by_size[lane :: lanes.count] for lane in range(lanes.count)]
+        count = threads.concurrency
+        dealt = [by_size[first::count] for first in range(count)]
         self._parts = [BatchPart.of(p, network, average, config, steps) for p in dealt if p]
         self._order = torch.tensor([place for p in dealt for place in p]).argsort()
         self._steps = 0
@@ -109,12 +110,12 @@ class Update:
     def step(self, copies: Sequence[nn.Module]) -> None:
         """One step with the gradients that lie in the copies of the network."""
         shares = [list(copied.parameters()) for copied in copies]
-        norms = torch.cat(self._lanes.map(lambda part: part.gather(shares), self._parts))
+        norms = torch.cat(self._threads.map(lambda part: part.gather(shares), self._parts))
         # As nn.utils.clip_grad_norm_ does it.
         norm = norms[self._order.to(norms.device)].norm()
         scale = (CLIP / (norm + 1e-6)).clamp(max=1)
         memory = _memory(self._steps)
-        self._lanes.map(lambda part: part.apply(scale, memory), self._parts)
+        self._threads.map(lambda part: part.apply(scale, memory), self._parts)
         with torch.no_grad():
             for mean, seen in zip(self._average.buffers(), self._network.buffers(), strict=True):
                 mean.lerp_(seen, 1 - memory) if mean.is_floating_point() else mean.copy_(seen)

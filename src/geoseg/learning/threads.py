@@ -1,8 +1,8 @@
-"""Lanes: threads that compute side by side, each with a single thread of torch's.
+"""Threads that compute side by side, each of them with a single thread of torch's.
 
 A network on several of torch's threads has a barrier in every kernel, and OpenMP's threads spin
 there: on a machine that does other work all of them wait, at full load, for the one that has no
-core. Threads of lanes sleep where they wait for one another, and leave their lane to another.
+core. These threads sleep where they wait for one another, and let another compute meanwhile.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Lanes:
-    """So many cores' worth of threads; they end with the object."""
+class Threads:
+    """Threads of which ``concurrency`` compute at once; they end with the object."""
 
-    def __init__(self, count: int, threads: int = 0) -> None:
-        """``threads``, where there may be more of them than lanes: they take turns."""
-        self.count = count
-        self._free = Semaphore(count)
+    def __init__(self, concurrency: int, threads: int = 0) -> None:
+        """``threads``, where there are more of them than compute at once: they take turns."""
+        self.concurrency = concurrency
+        self._free = Semaphore(concurrency)
         # The setting holds for the thread that makes it. The caller's own too: what it computes
-        # beside the lanes must neither spin nor be summed in another order where cores are more.
+        # beside them must neither spin nor be summed in another order where cores are more.
         torch.set_num_threads(1)
-        self._pool = ThreadPoolExecutor(max(count, threads), "lane", torch.set_num_threads, (1,))
+        self._pool = ThreadPoolExecutor(
+            max(concurrency, threads), "train", torch.set_num_threads, (1,)
+        )
 
     def submit[R](self, function: Callable[..., R], *given: Any) -> Future[R]:
-        """Begin it as soon as a lane is free."""
-        return self._pool.submit(self._on_lane, function, *given)
+        """Begin it as soon as its turn comes."""
+        return self._pool.submit(self._in_turn, function, *given)
 
     def map[T, R](self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """The results in the items' order, whoever is done first.
@@ -46,23 +48,23 @@ class Lanes:
         return [future.result() for future in futures]
 
     @contextmanager
-    def left(self) -> Iterator[None]:
-        """Leave the lane to another thread while this one waits for others."""
+    def waiting(self) -> Iterator[None]:
+        """Let another thread compute while this one waits for others."""
         self._free.release()
         try:
             yield
         finally:
             self._free.acquire()
 
-    def _on_lane[R](self, function: Callable[..., R], *given: Any) -> R:
+    def _in_turn[R](self, function: Callable[..., R], *given: Any) -> R:
         with self._free:
             return function(*given)
 
 
-class OwnDice(TorchDispatchMode):
+class OwnRandomNumbers(TorchDispatchMode):
     """Random numbers of this thread (dropout, stochastic depth) from a generator of its own.
 
-    torch has one for the whole process: who draws first would depend on the lanes.
+    torch has one for the whole process: who draws first would depend on the threads.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Training in lanes: what is learnt depends on data, config and seed, never on threads or cores."""
+"""Training on several threads: what is learnt depends on data, config and seed, not on cores."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import nn
 from geoseg.config import TrainConfig
 from geoseg.learning.batch_statistics import AllReduce, BatchStatistics
 from geoseg.learning.batches import Batch
-from geoseg.learning.lanes import Lanes, OwnDice
 from geoseg.learning.shares import cut, share_size
+from geoseg.learning.threads import OwnRandomNumbers, Threads
 from geoseg.legend import UNKNOWN
 from tests.support import tiny_fit
 
@@ -128,8 +128,8 @@ def test_normalization_is_that_of_the_whole_batch(size: int, precision: str) -> 
     batch, level = _batch(size), torch.arange(size).reshape(-1, 1, 1, 1)
     batch = Batch(batch.features * (1 + level) + 3 * level, batch.target)
     fit.step(batch, 1, 0)
-    with fit.machine.autocast():
-        logits = whole(fit.machine.load(batch)[0])
+    with fit.accelerator.autocast():
+        logits = whole(fit.accelerator.load(batch)[0])
     nn.functional.cross_entropy(
         logits.float(), batch.target, fit._weights, ignore_index=UNKNOWN
     ).backward()
@@ -143,7 +143,7 @@ def test_normalization_is_that_of_the_whole_batch(size: int, precision: str) -> 
 
 def test_instance_normalization_stays_of_each_sample() -> None:
     values = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(2))
-    with BatchStatistics(0, AllReduce(2, Lanes(1))):  # it would wait for the other share
+    with BatchStatistics(0, AllReduce(2, Threads(1))):  # it would wait for the other share
         normal = nn.InstanceNorm2d(3)(values)
     torch.testing.assert_close(normal, nn.functional.instance_norm(values))
 
@@ -162,7 +162,7 @@ def test_a_share_that_fails_keeps_no_other_waiting() -> None:
 def test_weights_that_the_network_does_not_use_stay() -> None:
     fit = tiny_fit.fit()
     fit.network.register_parameter("idle", nn.Parameter(torch.ones(3)))
-    again = type(fit)(fit.network, fit.loader, fit.legend, fit.machine)
+    again = type(fit)(fit.network, fit.loader, fit.legend, fit.accelerator)
     again.step(_batch(8), 1, 0)
     assert torch.equal(fit.network.idle, torch.ones(3))
 
@@ -187,7 +187,7 @@ def test_a_batch_is_cut_in_order(size: int, shares: list[int]) -> None:
 
 
 def _draw(_: int) -> list[torch.Tensor]:
-    with OwnDice(7):
+    with OwnRandomNumbers(7):
         drawn = [torch.rand(50), torch.randn(50), torch.randint(9, (50,)), torch.randperm(50)]
         drawn.append(nn.functional.dropout(torch.ones(50), 0.5))
         return [*drawn, torch.zeros(50).normal_(), torch.rand_like(torch.zeros(50))]
@@ -196,7 +196,7 @@ def _draw(_: int) -> list[torch.Tensor]:
 def test_random_numbers_of_a_lane_are_its_own() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first, *others = Lanes(3).map(_draw, range(12))
+    first, *others = Threads(3).map(_draw, range(12))
     assert torch.equal(torch.get_rng_state(), before)
     for other in others:
         assert all(map(torch.equal, first, other))
@@ -224,5 +224,5 @@ def test_a_lane_has_one_thread_forward_and_backward() -> None:
     network = nn.Sequential(nn.Conv2d(4, tiny_fit.CLASSES, 1), Layer())
     torch.set_num_threads(3)
     fit = tiny_fit.fit()
-    type(fit)(network, fit.loader, fit.legend, fit.machine).step(_batch(8), 1, 0)
+    type(fit)(network, fit.loader, fit.legend, fit.accelerator).step(_batch(8), 1, 0)
     assert seen == [1] * 8  # four shares, there and back
