@@ -18,16 +18,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from geoseg.diagnose import status_text
 from geoseg.diagnose.metrics import parse_address, serve
-from geoseg.diagnose.status import find, read_status
+from geoseg.diagnose.status import find, lines, read_status
 from geoseg.engine.block import part_path
 from geoseg.errors import ConfigError
 from geoseg.feedback import Silent
 from geoseg.io import files, plain_yaml
 from geoseg.pipeline import progress_file
-from geoseg.pipeline.progress_file import progress_path
-from geoseg.pipeline.watched import Watched
+from geoseg.pipeline.progress_file import Watched, progress_path
 from tests.support.common import ROOT
 from tests.support.engine_season import make_bundle, make_imagery, plan, predict_here
 
@@ -109,7 +107,7 @@ import sys, time
 from pathlib import Path
 from geoseg.feedback import Silent
 from geoseg.pipeline import progress_file
-from geoseg.pipeline.watched import Watched
+from geoseg.pipeline.progress_file import Watched
 work = Path(sys.argv[1]) / "work"
 work.mkdir(parents=True)
 file = progress_file.of(work, "valley")
@@ -169,7 +167,7 @@ def test_is_it_alive(tmp_path: Path, age: int, host: str, started: float, state:
     found = read_status(tmp_path)
     assert found is not None
     assert found.state == state
-    told = next(status_text.lines(found))
+    told = next(lines(found))
     assert ("is gone" in told) == (state == "dead" and host == socket.gethostname())
     assert ("is frozen" in told) == (state == "dead" and host == "elsewhere")
 

@@ -18,8 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.config import ClassEntry
-from geoseg.diagnose.trace import Point, trace
-from geoseg.diagnose.trace_text import lines
+from geoseg.diagnose.trace import Point, lines, trace
 from geoseg.engine import worker_context
 from geoseg.engine.block import part_path, probabilities
 from geoseg.engine.job import Job, open_job

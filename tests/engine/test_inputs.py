@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.engine.inputs import preprocess, to_device
-from geoseg.imagery.cube import Cube
-from geoseg.imagery.features import to_features
+from geoseg.imagery.cube import Cube, to_features
 from geoseg.normalization import Normalization
 
 CPU = torch.device("cpu")

@@ -11,8 +11,7 @@ import torch
 from geoseg.engine import tiling_error
 from geoseg.engine.stitch import stitch
 from geoseg.grid import Window
-from geoseg.imagery.cube import Cube
-from geoseg.imagery.features import to_features
+from geoseg.imagery.cube import Cube, to_features
 from geoseg.imagery.scenes import select
 from geoseg.io.raster import rasters
 from geoseg.model.bundle import load

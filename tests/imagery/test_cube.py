@@ -17,8 +17,7 @@ from geoseg.config import ImageryConfig, LabelsConfig
 from geoseg.feedback import Silent
 from geoseg.grid import Window
 from geoseg.imagery import inspect
-from geoseg.imagery.cube import read_cube
-from geoseg.imagery.features import to_features
+from geoseg.imagery.cube import read_cube, to_features
 from geoseg.imagery.labels import open_labels
 from geoseg.imagery.scenes import Scene, select
 from geoseg.imagery.survey import survey

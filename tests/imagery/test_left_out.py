@@ -20,8 +20,7 @@ from shapely.geometry import GeometryCollection, LineString, Point, Polygon, box
 from geoseg.config import LabelsConfig
 from geoseg.errors import LabelError
 from geoseg.grid import Grid
-from geoseg.imagery.labels import Labels, open_labels
-from geoseg.imagery.left_out import left_out_lines
+from geoseg.imagery.labels import Labels, left_out_lines, open_labels
 from geoseg.io.raster import rasters
 from geoseg.legend import Legend, LegendClass
 from geoseg.product.report.findings import findings

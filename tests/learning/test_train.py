@@ -17,8 +17,7 @@ from geoseg.config import ImageryConfig, LabelsConfig, ModelConfig, SplitConfig,
 from geoseg.errors import ConfigError, EmptySelectionError, LabelError, OutputError, RasterError
 from geoseg.feedback import Silent
 from geoseg.grid import Grid, Window
-from geoseg.imagery.cube import read_cube
-from geoseg.imagery.features import to_features
+from geoseg.imagery.cube import read_cube, to_features
 from geoseg.imagery.labels import open_labels
 from geoseg.imagery.scenes import select
 from geoseg.io.raster import geotiffs, rasters

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from geoseg.config.service import ServiceConfig
 from geoseg.io import locks
-from geoseg.service.cleaning import clean_up
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.order_folder import FETCH, OrderFolder
 from geoseg.service.orders import Order, State
+from geoseg.service.retention import clean_up
 
 
 def _service(folder: Path) -> ServiceConfig:

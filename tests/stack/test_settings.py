@@ -15,7 +15,7 @@ import pytest
 from supervisor.options import ServerOptions
 
 from geoseg.errors import ConfigError
-from geoseg.flows.project import deployments
+from geoseg.flows.register import deployments
 from geoseg.io.certificates import make_certificates
 from geoseg.stack.services import (
     POLLER,

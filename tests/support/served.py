@@ -11,10 +11,10 @@ from geoseg.config.service import ServiceConfig
 from geoseg.feedback import Silent
 from geoseg.io.store.objects import open_store
 from geoseg.pipeline.run import Run, RunFolder
+from geoseg.service.acts import republish
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.order_run import OrderRun, judge, publish
 from geoseg.service.publish import read_collection
-from geoseg.service.republish import republish
 from geoseg.service.versions import survey
 from tests.support.service_season import load
 

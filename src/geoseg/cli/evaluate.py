@@ -17,7 +17,7 @@ def evaluate(config: Config, output: Output = None) -> None:
     run = open_run(config, output)
 
     from geoseg.pipeline import evaluate as step
-    from geoseg.product.report.score_lines import score_lines
+    from geoseg.product.report.scores import score_lines
 
     for line in score_lines(step.evaluate_map(run)):
         typer.echo(line)

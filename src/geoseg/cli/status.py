@@ -36,11 +36,10 @@ def status(
     Exit code 0: it runs or has finished; 2: there is no run; 3: it has failed, or its process died.
     """
     from geoseg.diagnose import status as statuses
-    from geoseg.diagnose import status_text
 
     while True:
         found = statuses.status(run)
-        text = [json.dumps(found.to_dict())] if as_json else list(status_text.lines(found))
+        text = [json.dumps(found.to_dict())] if as_json else list(statuses.lines(found))
         # One write: a terminal that is cleared first would flicker.
         start = CLEAR if watch and not as_json and _terminal() else ""
         typer.echo(start + "\n".join(text))

@@ -30,9 +30,8 @@ def trace(
 ) -> None:
     """Follow one pixel from bands to polygon: why is this field maize?"""
     from geoseg.diagnose import trace as tracing
-    from geoseg.diagnose import trace_text
 
     found = tracing.trace(config, output, tracing.Point(lon, lat, pixel))
-    text = [json.dumps(found, indent=1)] if as_json else trace_text.lines(found)
+    text = [json.dumps(found, indent=1)] if as_json else tracing.lines(found)
     for line in text:
         typer.echo(line)

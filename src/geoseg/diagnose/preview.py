@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.diagnose.vector_preview import vector_lines
 from geoseg.errors import ConfinedError, GeosegError, RasterError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid
 from geoseg.imagery.flags import beside, flagged, named
 from geoseg.imagery.inspect import Inspection, crs_notes, flag_note, inspect_raster
-from geoseg.imagery.left_out import left_out_lines
+from geoseg.imagery.labels import left_out_lines
 from geoseg.imagery.scenes import Scene
 from geoseg.imagery.survey import Survey, survey
 from geoseg.io import configs
@@ -32,6 +31,14 @@ from geoseg.pipeline.run import Run, RunFolder
 if TYPE_CHECKING:
     from geoseg.imagery.labels import Labels
     from geoseg.learning.split import Split
+
+
+from collections.abc import Sequence
+
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from geoseg.io.vector.vector_files import Column, LayerInfo
 
 CONFIGS = {".yaml", ".yml"}
 
@@ -204,3 +211,31 @@ def _share(part: float) -> str:
     if 0 < part < 1:
         part = min(max(part, 0.0001), 0.9999)
     return f"{part:.2%}"
+
+
+def vector_lines(path: Path, layers: Sequence[LayerInfo]) -> Iterator[str]:
+    """Its layers one by one."""
+    yield f"{path}: a vector file of {len(layers)} layer(s), no raster"
+    for layer in layers:
+        yield f"  layer       {layer.name}"
+        yield f"  rows        {layer.rows}"
+        yield f"  geometry    {layer.geometry}"
+        yield f"  CRS         {_crs_name(layer.crs)}"
+        yield f"  columns     {len(layer.columns)}; the first values of each:"
+        yield from (_column_line(column) for column in layer.columns)
+
+
+def _column_line(column: Column) -> str:
+    shown = (value if len(value) <= 24 else f"{value[:23]}…" for value in column.values)
+    return f"    {column.name[:20]:<20} {column.kind[:14]:<14} {', '.join(shown)}".rstrip()
+
+
+def _crs_name(crs: str | None) -> str:
+    if not crs:
+        return "none"
+    try:
+        parsed = CRS.from_user_input(crs)
+    except CRSError:
+        return crs
+    code = parsed.to_authority()
+    return f"{':'.join(code)} {parsed.name}" if code else str(parsed.name)

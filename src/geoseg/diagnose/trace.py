@@ -10,21 +10,104 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import pyproj
+from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.config import RunConfig
 from geoseg.diagnose.file_checks import polygon_witness, raster_witnesses
-from geoseg.diagnose.location import PixelLocation, pixel_at, pixel_named
 from geoseg.engine import accelerator
 from geoseg.engine.block import part_path, read_receipt
 from geoseg.engine.ensemble import load_cards
 from geoseg.engine.job import Job, open_job
 from geoseg.engine.probe import Prediction, Sight, block_at, patches_at, predict_pixel, sights
-from geoseg.errors import ChangedInputError, OutputError
+from geoseg.errors import ChangedInputError, ConfigError, OutputError
 from geoseg.grid import Grid
 from geoseg.imagery.scenes import Scene
 from geoseg.io import configs
 from geoseg.legend import NODATA, Legend
 from geoseg.pipeline.run import Record, Run, RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLocation:
+    """A pixel of a grid, and a point in it."""
+
+    row: int
+    col: int
+    x: float
+    """Map coordinates of the point."""
+    y: float
+    lon: float | None
+    """Degrees; None where the grid has no CRS."""
+    lat: float | None
+
+
+def pixel_at(grid: Grid, lon: float, lat: float) -> PixelLocation:
+    """The pixel at a longitude and a latitude in degrees; ``ConfigError`` where there is none."""
+    if not (math.isfinite(lon) and math.isfinite(lat)):
+        raise ConfigError(f"LON LAT: {lon:g} {lat:g} is no place; give two numbers in degrees")
+    transformer = _transformer(grid)
+    if transformer is None:
+        raise ConfigError(
+            f"LON LAT: the imagery has no CRS that longitudes could be found in (it has "
+            f"{grid.crs_name}); name the pixel: geoseg trace CONFIG --pixel COL ROW"
+        )
+    found = _inside(grid, transformer, lon, lat)
+    if found is None:
+        raise ConfigError(_elsewhere(grid, transformer, lon, lat))
+    return found
+
+
+def pixel_named(grid: Grid, col: float, row: float) -> PixelLocation:
+    """The pixel in a column and a row, from 0, and its centre; ``ConfigError`` where there is none."""
+    inside = 0 <= col < grid.width and 0 <= row < grid.height
+    if not (inside and col == int(col) and row == int(row)):
+        raise ConfigError(
+            f"--pixel: column {col:g}, row {row:g} is no pixel of the imagery; give whole numbers, "
+            f"COL from 0 to {grid.width - 1} and ROW from 0 to {grid.height - 1}"
+        )
+    x, y = centre(grid, int(row), int(col))
+    transformer = _transformer(grid)
+    lon, lat = transformer.transform(x, y, direction="INVERSE") if transformer else (None, None)
+    return PixelLocation(int(row), int(col), x, y, lon, lat)
+
+
+def centre(grid: Grid, row: int, col: int) -> tuple[float, float]:
+    """Map coordinates of a pixel's centre."""
+    x, y = grid.transform @ (col + 0.5, row + 0.5)
+    return float(x), float(y)
+
+
+def _transformer(grid: Grid) -> pyproj.Transformer | None:
+    """Degrees to map coordinates; None where the grid lies nowhere on Earth."""
+    if grid.crs is None:
+        return None
+    try:
+        return pyproj.Transformer.from_crs(DEGREES, grid.crs, always_xy=True)
+    except (ProjError, CRSError):  # a drawing's own coordinates
+        return None
+
+
+def _inside(grid: Grid, to_map: pyproj.Transformer, lon: float, lat: float) -> PixelLocation | None:
+    """The pixel, None outside the grid."""
+    x, y = to_map.transform(lon, lat)
+    if not (math.isfinite(x) and math.isfinite(y)):
+        return None
+    col, row = (math.floor(n) for n in ~grid.transform @ (x, y))
+    inside = 0 <= col < grid.width and 0 <= row < grid.height
+    return PixelLocation(row, col, float(x), float(y), lon, lat) if inside else None
+
+
+def _elsewhere(grid: Grid, to_map: pyproj.Transformer, lon: float, lat: float) -> str:
+    west, south, east, north = to_map.transform_bounds(*grid.bounds, direction="INVERSE")
+    swapped = _inside(grid, to_map, lat, lon) is not None
+    return (
+        f"LON LAT: {lon:g} {lat:g} is outside the imagery, which spans longitudes {west:.6f} to "
+        f"{east:.6f} and latitudes {south:.6f} to {north:.6f}"
+        + ("; the longitude comes first" if swapped else "; give a place within")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +238,117 @@ def _probabilities(prediction: Prediction | None, legend: Legend) -> list[Record
         {"code": entry.code, "name": entry.name, "probability": share}
         for entry, share in zip(legend, shares, strict=True)
     ]
+
+
+def lines(found: Record) -> Iterator[str]:
+    """What is known of the pixel, a line each, in the order in which it comes about."""
+    yield from _place(found["place"])
+    yield from _work(found)
+    yield from _dates(found)
+    yield from _decision_lines(found)
+    yield from _files(found)
+    for polygon in found["polygons"]:
+        yield "polygon"
+        for name, value in polygon.items():
+            yield f"  {name:<17} {'none' if value is None else value}"
+
+
+def _place(place: Record) -> Iterator[str]:
+    yield "place"
+    if place["lon"] is not None:
+        yield f"  {'lon, lat':<17} {place['lon']:.7f}, {place['lat']:.7f}"
+    yield f"  {'x, y':<17} {place['x']:.10g}, {place['y']:.10g} (CRS {place['crs']})"
+    yield f"  {'column, row':<17} {place['col']}, {place['row']} (from 0)"
+
+
+def _work(found: Record) -> Iterator[str]:
+    """Patches, block and networks."""
+    for patch in found["patches"]:
+        yield "patch"
+        yield from (f"  {name:<17} {_span(patch[name])}" for name in ("core", "extent"))
+    block = found["block"]
+    yield "block"
+    yield f"  {'id':<17} {block['id']}"
+    yield f"  {'file':<17} {block['file']}"
+    yield f"  {'receipt':<17} {'yes' if block['receipt'] else 'no: not finished, or changed since'}"
+    yield f"  {'fingerprint':<17} {block['fingerprint']}"
+
+
+def _span(window: Record) -> str:
+    row, col = window["row"], window["col"]
+    return (
+        f"columns {col} to {col + window['width'] - 1}, rows {row} to {row + window['height'] - 1}"
+    )
+
+
+def _dates(found: Record) -> Iterator[str]:
+    """A line per date and band; normalized values are those that each network is given."""
+    longest = max(len(b["band"]) for date in found["dates"] for b in date["bands"])
+    width = min(max(longest, 4), 30)
+    several = len(found["networks"]) > 1
+    for number, network in enumerate(found["networks"], 1):
+        yield f"network{f' {number}' if several else '':<12} {network}"
+    yield f"dates{'':<14} {'band':<{width}} {'raw':>12} {'normalized':>12}"
+    for date in found["dates"]:
+        for number, band in enumerate(date["bands"]):
+            head = date["id"][:17] if number == 0 else ""
+            inputs = " ".join(f"{value:>12.5g}" for value in band["normalized"])
+            yield f"  {head:<17} {band['band'][:width]:<{width}} {_raw(band['raw']):>12} {inputs}"
+        if not date["valid"]:
+            reasons = "; ".join(date["reasons"]) or "no data"
+            yield f"  {'':<17} not valid, so 0 for the network: {reasons}"
+
+
+def _raw(value: Any) -> str:
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
+def _decision_lines(found: Record) -> Iterator[str]:
+    decision = found["decision"]
+    yield f"classes{'':<17} probability, as the networks give it now"
+    if decision is None:
+        yield "  not computed: the run had a GPU and there is none here; run trace where one is"
+        return
+    for entry in found["probabilities"]:
+        yield f"  {entry['code']:>3} {entry['name'][:24]:<24} {entry['probability']:>10.6f}"
+    if decision["name"] is None:
+        yield "  none: no date is valid here, so no network is asked"
+        yield f"{'decision':<19} {NODATA}, no class"
+    else:
+        text = f"{decision['code']} {decision['name']}, confidence {decision['confidence']} %"
+        yield f"{'decision':<19} {text}"
+
+
+VERDICTS = {True: "agrees", False: "differs", None: ""}
+
+
+CLASSED = ("block file", "class raster", "polygons")
+"""Files whose first value is a class code; the others are percents."""
+
+
+def _files(found: Record) -> Iterator[str]:
+    """What each file says of the decision."""
+    yield "files"
+    width = max(15, *(min(len(_shown(entry)), 40) for entry in found["files"]))
+    for entry in found["files"]:
+        line = f"  {entry['file']:<17} {_shown(entry):<{width}}  {VERDICTS[entry['agrees']]}"
+        yield line.rstrip()
+    if any(entry["agrees"] is False for entry in found["files"]):
+        yield (
+            "  note: a file that differs was changed, was made from other blocks, or was computed on "
+            "another kind of processor"
+        )
+
+
+def _shown(entry: Record) -> str:
+    """What the file holds, or why that cannot be told."""
+    if entry["note"]:
+        return str(entry["note"])
+    words = ["nodata" if value == NODATA else f"{value} %" for value in entry["values"]]
+    if entry["file"] in CLASSED and entry["values"][0] != NODATA:
+        words[0] = f"class {entry['values'][0]}"
+    return ", ".join(words)
+
+
+DEGREES = "EPSG:4326"
+"""Longitude and latitude as maps and phones give them."""

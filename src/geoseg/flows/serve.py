@@ -18,7 +18,7 @@ from prefect.schedules import Interval, Schedule
 from prefect.settings import get_current_settings
 
 from geoseg.errors import ConfigError, GeosegError
-from geoseg.flows.project import Entry, deployments, is_there
+from geoseg.flows.register import Entry, deployments, is_there
 
 
 def served(schedules: bool = False) -> list[Any]:

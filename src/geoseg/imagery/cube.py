@@ -14,6 +14,7 @@ from geoseg.grid import Window
 from geoseg.imagery.scenes import Scene
 from geoseg.io.raster import rasters
 from geoseg.io.raster.open_rasters import Read
+from geoseg.normalization import Normalization
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +64,19 @@ def _read_scene(scene: Scene, window: Window, read: Read) -> tuple[NDArray[Any],
         for code in scene.mask.invalid:  # a few comparisons; np.isin takes a hundred times as long
             valid &= mask[0] != code
     return parts[0] if len(parts) == 1 else np.concatenate(parts), valid
+
+
+def to_features(
+    cube: Cube, normalization: Normalization
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Features ``float32[T * C, H, W]`` and where a pixel is to be mapped, ``bool[H, W]``.
+
+    Channels run date by date, band by band. A date without data at a pixel is 0 there, which after
+    normalization is the training mean: neutral, and the same wherever the pixel lies in a patch.
+    """
+    dates, bands, height, width = cube.values.shape
+    features = normalization.apply(cube.values.reshape(dates * bands, height, width))
+    by_date = features.reshape(dates, bands, height, width)
+    # where, not a product: an invalid float may be NaN, and NaN times 0 is NaN.
+    np.copyto(by_date, np.float32(0), where=~cube.valid[:, np.newaxis])
+    return features, cube.mapped

@@ -15,8 +15,7 @@ from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
 from geoseg.imagery.flags import Codes, flagged, named
 from geoseg.io.raster import rasters
-from geoseg.io.raster.nodata import drop
-from geoseg.io.raster.rasters import RasterInfo
+from geoseg.io.raster.rasters import RasterInfo, drop
 
 STRIP = 256
 """Rows read at once, fewer where they would fill more than ``ROOM``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,6 @@ from rasterio.features import rasterize
 from geoseg.config import LabelsConfig
 from geoseg.errors import LabelError
 from geoseg.grid import Grid, Window
-from geoseg.imagery.left_out import LeftOut, Sieve, left_out_lines
 from geoseg.io.raster import rasters
 from geoseg.io.vector import label_polygons
 from geoseg.io.vector.geometries import (
@@ -300,3 +299,47 @@ def _indices(names: Any, legend: Legend, where: str) -> NDArray[np.int16]:
             "list them under 'labels.ignore' if those pixels are to stay unknown."
         )
     return np.array([*(places[name] for name in names), UNKNOWN], dtype=np.int16)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Rows of a file that have one thing in common."""
+
+    reason: str
+    rows: int
+    row: int
+    """The first of them, counted from 1 in the file's order."""
+    name: str
+    """Its class name; may be empty."""
+    used: bool
+    """Whether they are labels all the same, only changed."""
+
+
+class Sieve:
+    """The rows of a file, of which fewer and fewer are kept."""
+
+    def __init__(self, names: NDArray[np.object_]) -> None:
+        self._names = names
+        self.kept = np.ones(len(names), dtype=bool)
+        self.found: list[LeftOut] = []
+
+    def drop(self, wrong: NDArray[np.bool_], reason: str) -> None:
+        """Keep those rows no longer; ``bool[n]``, and those that went before do not matter."""
+        self.note(wrong, reason, used=False)
+        self.kept &= ~wrong
+
+    def note(self, which: NDArray[np.bool_], reason: str, used: bool = True) -> None:
+        """Count those of the rows that are kept."""
+        rows = np.flatnonzero(which & self.kept)
+        if rows.size:
+            name = str(self._names[rows[0]])
+            self.found.append(LeftOut(reason, len(rows), int(rows[0]) + 1, name, used))
+
+
+def left_out_lines(path: Path, found: Sequence[LeftOut]) -> Iterator[str]:
+    """Each reason in a line."""
+    for each in found:
+        rows = f"{each.rows} row{'s' if each.rows > 1 else ''}"
+        what = "changed" if each.used else "left out"
+        first = f"row {each.row}" + (f", {each.name!r}" if each.name else "")
+        yield f"{path.name}: {rows} {what}: {each.reason} ({'first ' if each.rows > 1 else ''}{first})"

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.config import TrainConfig
-from geoseg.imagery.cube import Cube
-from geoseg.imagery.features import to_features
+from geoseg.imagery.cube import Cube, to_features
 from geoseg.learning.augment import SYMMETRIES, drop_dates, orient
 from geoseg.learning.samples import Samples
 from geoseg.learning.threads import Threads

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from geoseg.errors import EmptySelectionError
 from geoseg.feedback import Progress
 from geoseg.grid import Grid, Window
-from geoseg.imagery.cube import read_cube
-from geoseg.imagery.features import to_features
+from geoseg.imagery.cube import read_cube, to_features
 from geoseg.imagery.scenes import Scene
 from geoseg.learning.evaluate import Reference
 from geoseg.learning.metrics import Scores, count_confusion

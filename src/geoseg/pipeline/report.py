@@ -11,7 +11,7 @@ from pathlib import Path
 
 from geoseg import __version__
 from geoseg.errors import OutputError
-from geoseg.imagery.clear import Clear, clear_shares
+from geoseg.imagery.survey import Clear, clear_shares
 from geoseg.io import files
 from geoseg.model.bundle import identify, load_card
 from geoseg.pipeline.quality import map_quality, recorded_gates, recorded_release
@@ -19,9 +19,9 @@ from geoseg.pipeline.run import Record, Run
 from geoseg.product.areas import area_table
 from geoseg.product.confidence_stats import ConfidenceStats, confidence_stats
 from geoseg.product.pictures import map_pictures, write_quicklook
-from geoseg.product.report.outputs import purpose
-from geoseg.product.report.quality_summary import quality_summary as soundness_of
-from geoseg.product.report.score_lines import headline
+from geoseg.product.report.findings import quality_summary as soundness_of
+from geoseg.product.report.products import purpose
+from geoseg.product.report.scores import headline
 from geoseg.product.report.write import JSON, write_report
 
 STEPS = ("select", "train", "predict", "stitch", "vectorize", "evaluate", "parcels", "change")

@@ -18,7 +18,7 @@ from geoseg.io import configs, files, locks
 from geoseg.legend import Legend
 from geoseg.model.bundle import load_card
 from geoseg.pipeline import progress_file
-from geoseg.pipeline.watched import Watched
+from geoseg.pipeline.progress_file import Watched
 
 Record = dict[str, Any]
 """What a step found or made, as JSON values."""

@@ -35,7 +35,7 @@ def select_scenes(run: Run, scheduler: str = "") -> Record:
 
 def _tell_left_out(run: Run, labels: Labels) -> Record:
     """Say what of the labels' file is no label, or not as it is there; the report tells it too."""
-    from geoseg.imagery.left_out import left_out_lines  # noqa: PLC0415
+    from geoseg.imagery.labels import left_out_lines  # noqa: PLC0415
 
     for line in left_out_lines(labels.path, labels.left_out):
         run.progress.say(line)

@@ -18,13 +18,13 @@ from geoseg.feedback import Progress
 from geoseg.io import configs
 from geoseg.io.store.objects import Store, open_store
 from geoseg.pipeline.run import Record, Run
-from geoseg.service.cleaning import clean_up
 from geoseg.service.fetch import fetch_order, require_given
 from geoseg.service.gates import Release, check_gates
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import LEASE_SECONDS, Order, State
 from geoseg.service.publish import publish_map
 from geoseg.service.published_collection import VersionId
+from geoseg.service.retention import clean_up
 from geoseg.service.versions import highest_sequence, last_published, require_known
 
 RENEWAL_SECONDS = LEASE_SECONDS / 6

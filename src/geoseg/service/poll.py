@@ -17,12 +17,10 @@ from geoseg.io import files, logs
 from geoseg.pipeline.run import Record
 from geoseg.redaction import redact
 from geoseg.service.choose import choose, judge, why_not
-from geoseg.service.dispatch import Dispatcher, dispatch
+from geoseg.service.dispatch import Dispatcher, dispatch, reconcile
 from geoseg.service.ledger.ledger import Ledger
-from geoseg.service.order_folder import OrderFolder, write_order
+from geoseg.service.order_folder import OrderFolder, Template, load_template, write_order
 from geoseg.service.orders import ACTIVE, ItemRecord, Order, Selection
-from geoseg.service.reconcile import reconcile
-from geoseg.service.template import Template, load_template
 
 LONGEST = 500
 """Characters of a fault that are kept."""

@@ -10,8 +10,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
+from geoseg.config.service import ServiceConfig
+from geoseg.io import files, locks
 from geoseg.io.store.objects import Store
+from geoseg.service.ledger.ledger import Ledger
+from geoseg.service.order_folder import FETCH
+from geoseg.service.orders import Order
 from geoseg.service.published_collection import PublishedCollection, moment
 
 MANIFEST = ".manifest.json"
@@ -59,3 +67,52 @@ def orphans(store: Store, collection: PublishedCollection, own: str) -> list[str
         if name not in {own, *collection.folders}
         and store.read(f"{collection.area}/{name}/{MANIFEST}") is not None
     ]
+
+
+DONE = ("published", "superseded")
+
+
+def clean_up(service: ServiceConfig, ledger: Ledger, newest: Order) -> int:
+    """Remove the blocks of the order that was just published, the folders of older ones of its area
+    and season, and the images fetched for none that is left; returns how many were removed.
+
+    A folder in which a run still works is left for the next time.
+    """
+    same = [order for order in ledger.orders(newest.area) if order.season == newest.season]
+    done = [order for order in same if order.state in DONE and order.id < newest.id]
+    old = [order for order in done if not _to_be_looked_at(ledger, order)]
+    removed = sum(_remove_run(service, order) for order in old)
+    for blocks in newest.output.glob("work/blocks-*"):
+        shutil.rmtree(blocks, ignore_errors=True)
+    kept = [order for order in same if order not in old]
+    return removed + sum(map(_delete, _unused(service, newest, kept)))
+
+
+def _to_be_looked_at(ledger: Ledger, order: Order) -> bool:
+    """Whether it was superseded only after it had ended badly."""
+    told = [what.partition(":")[0] for _, what in ledger.history(order.id)]
+    return order.state == "superseded" and not {"failed", "quarantined"}.isdisjoint(told)
+
+
+def _remove_run(service: ServiceConfig, order: Order) -> bool:
+    folder = order.config.parent
+    # What the ledger says is only followed below the folder that is the service's own.
+    if not folder.is_dir() or not folder.is_relative_to(service.work / order.area / order.season):
+        return False
+    return not locks.is_held(order.output) and _delete(folder)
+
+
+def _delete(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
+def _unused(service: ServiceConfig, newest: Order, kept: list[Order]) -> Iterator[Path]:
+    """Folders of fetched images that no order names."""
+    wanted = {
+        Path(entry["target"]).parent
+        for order in kept
+        for entry in (files.read_json(order.config.parent / FETCH) or {}).get("fetch", ())
+    }
+    folders = (service.work / newest.area / newest.season / "imagery").glob("*")
+    return (folder for folder in folders if folder.is_dir() and folder not in wanted)

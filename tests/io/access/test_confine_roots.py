@@ -15,7 +15,7 @@ from affine import Affine
 from geoseg.analysis.parcels.verdicts import declarations
 from geoseg.errors import ConfigError, ConfinedError
 from geoseg.grid import Grid, Window
-from geoseg.imagery.patterns import find
+from geoseg.imagery.listing import find
 from geoseg.io import configs, files, legends
 from geoseg.io.access import confine
 from geoseg.io.raster import geotiffs, rasters

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoseg.grid import Grid
-from geoseg.imagery.clear import clear_shares
 from geoseg.imagery.scenes import Asset, Mask, Scene
+from geoseg.imagery.survey import clear_shares
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.legend import NODATA, Legend, LegendClass
 from geoseg.product import confidence_stats as certainties

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from geoseg.product.report.cite import citation
-from geoseg.product.report.findings import findings
-from geoseg.product.report.format import hectares, markdown, part, place, seconds, signed
-from geoseg.product.report.summary import summary
+from geoseg.product.report.findings import findings, summary
+from geoseg.product.report.format import citation, hectares, markdown, part, place, seconds, signed
 from geoseg.product.report.write import to_plain, write_report
 from tests.support.common import ROOT
 from tests.support.report_content import content

@@ -31,9 +31,9 @@ from geoseg.imagery.catalogs.found import (
     Verdict,
     nothing_known,
 )
-from geoseg.imagery.clear import clear_shares
-from geoseg.imagery.patterns import Groups, Match, fitting, placeholders, to_match
+from geoseg.imagery.listing import Groups, Match, fitting, placeholders, to_match
 from geoseg.imagery.scenes import Scene, select
+from geoseg.imagery.survey import clear_shares
 from geoseg.io import files
 from geoseg.io.access import versions
 

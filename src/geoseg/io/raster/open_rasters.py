@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.io.raster import rasters
-from geoseg.io.raster.gdal import environment
-from geoseg.io.raster.sources import open_raster
+from geoseg.io.raster.gdal import environment, open_raster
 
 MOST = 400
 """Files kept open at once; systems commonly allow a process 1024."""

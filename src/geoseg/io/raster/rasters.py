@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +22,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from geoseg.errors import RasterError
 from geoseg.grid import Grid, Window
 from geoseg.io.access import confine
-from geoseg.io.raster import nodata as nodata_values
-from geoseg.io.raster.gdal import FAILURES, cause, environment, to_rasterio
-from geoseg.io.raster.sources import open_raster
+from geoseg.io.raster.gdal import FAILURES, cause, environment, open_raster, to_rasterio
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def _drop_missing(
     if np.iscomplexobj(layer):
         layer, dtype = layer.real, str(layer.real.dtype)
     if missing is not None:
-        nodata_values.drop(valid, layer, dtype, missing)
+        drop(valid, layer, dtype, missing)
 
 
 def tags(path: Path) -> dict[str, str]:
@@ -222,3 +221,46 @@ def overview(path: Path, longest: int, thin: Literal["mode", "average"]) -> NDAr
         shape = (max(1, round(source.height / step)), max(1, round(source.width / step)))
         values: NDArray[Any] = source.read(1, out_shape=shape, resampling=Resampling[thin])
         return values
+
+
+_EPSILON = float(np.finfo(np.float32).eps)
+
+_RATIO = (1 + 2 * _EPSILON) / (1 - 2 * _EPSILON)
+"""At most, of two numbers for which ``|a - b| < 2 epsilon |a + b|``."""
+
+_OVERFLOW = 2.0**128 - 2.0**103
+"""From here on a sum is infinite in single precision, and then that holds whatever the difference."""
+
+
+def drop(valid: NDArray[np.bool_], layer: NDArray[Any], dtype: str, nodata: float) -> None:
+    """Clear ``valid`` where a band, of the type ``dtype`` in its file, has its nodata value."""
+    numbers = _numbers(nodata, dtype)
+    if numbers is None:
+        return
+    low, high = numbers
+    if low == high:
+        valid &= layer != low
+    else:
+        valid &= (layer < low) | (layer > high)
+
+
+@lru_cache(maxsize=256)
+def _numbers(nodata: float, dtype: str) -> tuple[Any, Any] | None:
+    """The lowest and the highest number that count as nodata; None where no number does."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        # An integer is compared as one: the detour over floats takes five times as long.
+        return (int(nodata),) * 2 if limits.min <= nodata <= limits.max else None
+    kind = np.dtype(dtype).type
+    with np.errstate(over="ignore"):
+        size = abs(float(kind(nodata)))
+        if not np.isfinite(size):
+            return None
+        near, far = size / _RATIO, size * _RATIO
+        if kind is np.float32 and size + size >= _OVERFLOW:
+            near, far = min(near, _OVERFLOW - size), np.inf
+        # Rounded inwards, to numbers of the type.
+        inner, outer = kind(near), kind(far)
+        inner = inner if float(inner) >= near else np.nextafter(inner, kind(np.inf))
+        outer = outer if float(outer) <= far else np.nextafter(outer, kind(0))
+    return (-outer, -inner) if nodata < 0 else (inner, outer)

@@ -20,11 +20,9 @@ from markupsafe import Markup
 
 from geoseg.io import files
 from geoseg.product.pictures import MapPictures
-from geoseg.product.report.cite import citation
-from geoseg.product.report.findings import findings
-from geoseg.product.report.format import FILTERS
+from geoseg.product.report.findings import findings, summary
+from geoseg.product.report.format import FILTERS, citation
 from geoseg.product.report.map import map_view
-from geoseg.product.report.summary import summary
 from geoseg.product.report.view import view
 
 HTML, JSON, MARKDOWN = "report.html", "report.json", "report.md"
