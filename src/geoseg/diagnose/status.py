@@ -1,4 +1,4 @@
-"""How a run stands, from its progress file alone: running, finished, failed, or dead."""
+"""How a run stands, from its progress file alone: running, finished, failed, or dead; and it as text."""
 
 from __future__ import annotations
 

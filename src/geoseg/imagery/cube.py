@@ -1,4 +1,4 @@
-"""Reading a window of a season: values and where they hold data."""
+"""Reading a window of a season: values, where they hold data, and the features a network takes."""
 
 from __future__ import annotations
 

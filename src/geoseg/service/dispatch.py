@@ -1,4 +1,4 @@
-"""How runs are started and asked after, whatever runs them."""
+"""How runs are started and asked after, whatever runs them; those that vanished are tried again."""
 
 from __future__ import annotations
 
