@@ -39,8 +39,8 @@ def simplify(arcs: Arcs, tolerance: float, vertices: Vertices) -> NDArray[np.boo
     """Which points of the arcs stay when borders may move by ``tolerance`` pixels."""
     state = _Chain.of(arcs)
     state.measure(np.flatnonzero(~arcs.node), tolerance)
-    while len(found := np.flatnonzero(np.isfinite(state.cost))):
-        least = found[state.is_least(found)]
+    while len(movable := np.flatnonzero(np.isfinite(state.cost))):
+        least = movable[state.is_least(movable)]
         before, after = state.before[least], state.after[least]
         free = arcs.free(arcs.triangles(before, least, after), before, after, vertices)
         # Those that are not free stay until a neighbour goes and they are measured again.
@@ -187,9 +187,9 @@ def _free(
 ) -> NDArray[np.bool_]:
     """Whether the triangle of each corner to ``cut`` holds no vertex but its own arc's."""
     corners = triangles[0][cut], triangles[1][cut]
-    found = vertices.inside(corners)
+    inside = vertices.inside(corners)
     # Nearly all hold nothing but the corner itself.
-    full = np.flatnonzero(found > 1)
+    full = np.flatnonzero(inside > 1)
     corners = corners[0][full], corners[1][full]
     point = np.flatnonzero(cut)[full]
     start, stop = kept[before[point]], kept[after[point]]
@@ -201,8 +201,8 @@ def _free(
     own += arcs.own_inside(corners, here, np.where(stop < here, arcs.stops[ring], stop + 1))
     own += arcs.own_inside(corners, start, np.where(start > here, arcs.stops[ring], start))
     own += arcs.own_inside(corners, np.where(stop < here, begin, stop), stop)
-    free = np.ones(len(found), bool)
-    free[full] = found[full] == own
+    free = np.ones(len(inside), bool)
+    free[full] = inside[full] == own
     return free
 
 
