@@ -25,7 +25,7 @@ from geoseg.product.vectors.half_edges import (
     find_half_edges,
 )
 from geoseg.product.vectors.rings import Rings, trace
-from geoseg.product.vectors.vertex_index import Vertices
+from geoseg.product.vectors.vertex_index import VertexIndex
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,10 @@ def numbered(groups: Whole) -> Whole:
     return number[groups]
 
 
-class Seam:
+class OpenRegions:
     """The lower edge of what has been read: its codes, and the regions that reach it."""
 
-    def __init__(self, width: int, vertex_index: Vertices | None = None) -> None:
+    def __init__(self, width: int, vertex_index: VertexIndex | None = None) -> None:
         """``vertex_index`` is told of the borders' vertices."""
         self._vertex_index = vertex_index
         self._above = np.full(width, NODATA, np.uint8), np.full(width, -1, np.int32)
