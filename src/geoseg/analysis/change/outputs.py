@@ -158,7 +158,7 @@ def change_lines(matrix: Matrix) -> Iterator[str]:
         if before != after and matrix.pixels[i, j]
     ]
     for count, name, i, j in sorted(changes)[:10]:
-        hectares = None if matrix.hectares is None else float(matrix.hectares[i, j])
+        hectares = None if matrix.hectares is None else round(float(matrix.hectares[i, j]), 4)
         yield f"  {name:<28} {_words(Amount(-count, hectares))}"
 
 
