@@ -75,6 +75,6 @@ def check(
 ) -> tuple[geopandas.GeoDataFrame, dict[str, Any]]:
     """The written GeoPackage and the summary."""
     target = class_map.with_name("out.gpkg")
-    summary = check_parcels(request(class_map, parcels, **more), target, Silent())
+    summary = check_parcels(request(class_map, parcels, **more), target, Silent()).to_dict()
     assert json.loads(json.dumps(summary)) == summary
     return pyogrio.read_dataframe(target, layer="parcels"), summary

@@ -63,12 +63,12 @@ def score_points(
         )
     points = read_points(file, layer, attribute, grid.crs)
     known = _codes(points.values, legend, file, attribute)
-    found = _sample(class_map, grid, points)
-    both = (known != NODATA) & (found != NODATA)
+    mapped = _sample(class_map, grid, points)
+    both = (known != NODATA) & (mapped != NODATA)
     return ControlScore(
         used=int(both.sum()),
-        right=int((both & (known == found)).sum()),
-        unmapped=int(((known != NODATA) & (found == NODATA)).sum()),
+        right=int((both & (known == mapped)).sum()),
+        unmapped=int(((known != NODATA) & (mapped == NODATA)).sum()),
         unknown=int((known == NODATA).sum()),
     )
 
@@ -77,8 +77,8 @@ def _codes(values: Sequence[Any], legend: Legend, file: Path, attribute: str) ->
     """Raster code of each point's value, by name, else as a code; nodata where there is no value."""
     codes = np.append(legend.codes, NODATA)
     texts = [spell(value) for value in values]
-    found = {text: legend.place(text) for text in set(texts) if text}
-    strange = sorted(text for text, index in found.items() if index == UNKNOWN)
+    index_of = {text: legend.place(text) for text in set(texts) if text}
+    strange = sorted(text for text, index in index_of.items() if index == UNKNOWN)
     if strange:
         raise LabelError(
             f"{file}: {len(strange)} value(s) of column {attribute!r} are no class of the map "
@@ -86,7 +86,7 @@ def _codes(values: Sequence[Any], legend: Legend, file: Path, attribute: str) ->
             f"{', '.join(f'{c.code} {c.name!r}' for c in legend)}. Write one of those names or codes, "
             "or leave such points out."
         )
-    return np.asarray(codes[[found.get(text, UNKNOWN) for text in texts]], dtype=np.uint8)
+    return np.asarray(codes[[index_of.get(text, UNKNOWN) for text in texts]], dtype=np.uint8)
 
 
 def _sample(class_map: Path, grid: Grid, points: Points) -> NDArray[np.uint8]:

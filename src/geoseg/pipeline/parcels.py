@@ -16,7 +16,8 @@ def check_run(run: Run) -> Record:
         (run.folder.work / "parcels.json").unlink(missing_ok=True)
         return {}
     with run.step("parcels") as record:
-        record["parcels"] = check_parcels(request, run.folder.parcels, run.progress)
+        summary = check_parcels(request, run.folder.parcels, run.progress)
+        record["parcels"] = summary.to_dict()
     return record
 
 

@@ -84,9 +84,11 @@ def line_chart(
 
     curves = []
     for key, name in keys.items():
-        found = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
-        if found:
-            curves.append(Curve(name, " ".join(f"{x(e)},{y(float(v))}" for e, v in found)))
+        values_by_epoch = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
+        if values_by_epoch:
+            curves.append(
+                Curve(name, " ".join(f"{x(e)},{y(float(v))}" for e, v in values_by_epoch))
+            )
     count = round((high - low) / step)
     up = [Tick(y(low + i * step), f"{low + i * step:.6g}") for i in range(count + 1)]
     across = [Tick(x(epoch), f"{epoch:g}") for epoch in _epochs(first, last)]
@@ -171,10 +173,10 @@ def timeline(inputs: Sequence[Mapping[str, Any]], longest_gap: int) -> BarChart 
     ``inputs``: ``id``, ``date`` (ISO) and ``clear_share`` (0 to 1, None where it is not known: then a
     full bar). More than ``longest_gap`` days between images are marked. None where no date is known.
     """
-    dated = sorted((found, item) for item in inputs if (found := day(item.get("date"))))
+    dated = sorted((taken, item) for item in inputs if (taken := day(item.get("date"))))
     if not dated:
         return None
-    days = [found for found, _ in dated]
+    days = [taken for taken, _ in dated]
     first = days[0].replace(day=1)
     last = _next_month(days[-1])
     span = (last - first).days
@@ -185,12 +187,12 @@ def timeline(inputs: Sequence[Mapping[str, Any]], longest_gap: int) -> BarChart 
     wide = round(min(2.2, max(0.25, 60 / len(dated))), 2)
     bars = tuple(
         Bar(
-            round(min(max(0, x(found) - wide / 2), 100 - wide), 3),
+            round(min(max(0, x(taken) - wide / 2), 100 - wide), 3),
             wide,
             round(100 * (1.0 if item.get("clear_share") is None else item["clear_share"]), 1),
-            f"{found}: {percent(item.get('clear'), 0)} clear",
+            f"{taken}: {percent(item.get('clear'), 0)} clear",
         )
-        for found, item in dated
+        for taken, item in dated
     )
     gaps = tuple(
         Bar(x(a) + wide, x(b) - x(a) - 2 * wide, 100, f"{(b - a).days} days")

@@ -139,8 +139,8 @@ class _Cells:
         rows = np.arange(window.row, window.row_stop)[:, np.newaxis] // self.side
         cols = np.arange(window.col, window.col_stop) // self.side
         starts = np.flatnonzero(np.diff(cols, prepend=-1))
-        for total, found in ((self._mapped, mapped), (self._low, low)):
-            sums = np.add.reduceat(found, starts, axis=1, dtype=np.int64)
+        for total, mask in ((self._mapped, mapped), (self._low, low)):
+            sums = np.add.reduceat(mask, starts, axis=1, dtype=np.int64)
             np.add.at(total, (rows, cols[starts]), sums)
 
     def zones(self, weights: NDArray[np.float64] | None) -> Iterator[LowConfidenceZone]:

@@ -177,8 +177,8 @@ def _geojson(shape: shapely.Geometry) -> dict[str, Any]:
     """Outer rings go around counterclockwise (RFC 7946, 3.1.6)."""
     parts = [shapely.geometry.polygon.orient(part) for part in shapely.get_parts(shape)]
     whole = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
-    found: dict[str, Any] = shapely.geometry.mapping(whole)
-    return found
+    geometry: dict[str, Any] = shapely.geometry.mapping(whole)
+    return geometry
 
 
 def _wrapped(lon: float) -> float:

@@ -143,8 +143,8 @@ def _gather(
         ThreadPoolExecutor(threads) as pool,
     ):
         try:
-            for found in pool.map(copy, parts):
-                pixels += found
+            for counted in pool.map(copy, parts):
+                pixels += counted
                 step.advance()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -154,8 +154,8 @@ def _gather(
 def _read_part(window: Window, path: Path, count: int) -> NDArray[np.uint8]:
     """``uint8[count, height, width]`` of a block file, checked against its window."""
     with rasters.opened(path) as source:
-        found = (source.height, source.width, set(source.dtypes))
-        if found != (*window.shape, {"uint8"}) or source.count < count:
+        profile = (source.height, source.width, set(source.dtypes))
+        if profile != (*window.shape, {"uint8"}) or source.count < count:
             raise RasterError(
                 f"{path}: {source.count} band(s) of {source.dtypes[0]}, {source.width} x "
                 f"{source.height} pixels; this block is {count} bands of uint8, {window.width} x "

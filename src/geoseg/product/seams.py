@@ -105,6 +105,6 @@ def _pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], axis: int) -> ND
     return np.stack([np.count_nonzero(known, axis), np.count_nonzero(changed, axis)])
 
 
-def _add(counts: NDArray[np.int64], found: NDArray[np.int64], places: NDArray[np.int64]) -> None:
-    for total, numbers in zip(counts, found, strict=True):
+def _add(counts: NDArray[np.int64], fresh: NDArray[np.int64], places: NDArray[np.int64]) -> None:
+    for total, numbers in zip(counts, fresh, strict=True):
         np.add.at(total, places, numbers)

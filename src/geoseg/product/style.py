@@ -149,14 +149,14 @@ def attribute_table(legend: Legend, counts: Sequence[int]) -> Table:
     ``counts``: pixels of each class, in the legend's order.
     """
     known = sorted(zip(legend, counts, strict=True), key=lambda pair: pair[0].code)
-    found: Table = {
+    columns: Table = {
         "Value": [c.code for c, _ in known],
         "Count": [count for _, count in known],
         "Class": [c.name for c, _ in known],
     }
     for number, part in enumerate(("Red", "Green", "Blue")):
-        found[part] = [c.rgb[number] for c, _ in known]
-    return {**found, "Alpha": [255] * len(known)}
+        columns[part] = [c.rgb[number] for c, _ in known]
+    return {**columns, "Alpha": [255] * len(known)}
 
 
 def category_names(names: Mapping[int, str], table: Table | None = None) -> str:

@@ -159,14 +159,14 @@ from pathlib import Path
 from geoseg.feedback import Silent
 from geoseg.analysis.parcels.check import ParcelRequest, check_parcels
 folder, layer = map(Path, sys.argv[1:])
-found = check_parcels(
+summary = check_parcels(
     ParcelRequest(folder / "m_class.tif", folder / "m_confidence.tif", layer, declared="crop"),
     folder / "out.gpkg",
     Silent(),
 )
 # Not ru_maxrss: that begins with what the parent process had.
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(found["parcels"], int(status["VmHWM"].split()[0]) // 1024)
+print(summary.parcels, int(status["VmHWM"].split()[0]) // 1024)
 """
 
 

@@ -22,7 +22,6 @@ from geoseg.grid import Grid, Window
 from geoseg.io import files
 from geoseg.io.raster import geotiffs, rasters
 from geoseg.io.raster.scratch import scratch
-from geoseg.io.vector.ogr import write_dbf
 from geoseg.legend import NODATA, PALETTE, Legend, LegendClass
 from geoseg.product.raster import RasterOptions, mosaic
 
@@ -190,15 +189,6 @@ def test_the_attribute_table(products: dict[str, Path]) -> None:
     assert frame["Count"].tolist() == [int((codes == c.code).sum()) for c in LEGEND]
     colors = zip(frame["Red"], frame["Green"], frame["Blue"], strict=True)
     assert list(colors) == [c.rgb for c in LEGEND]
-
-
-def test_long_names_in_the_table(tmp_path: Path) -> None:
-    columns = {"Value": [1, 2], "Count": [10**11, 0], "Class": ["озимая пшеница", "冬小麦" * 40]}
-    write_dbf(tmp_path / "x.tif.vat.dbf", columns)
-    frame = pyogrio.read_dataframe(tmp_path / "x.tif.vat.dbf")
-    columns["Class"][1] = columns["Class"][1][:84]  # 254 bytes hold no more
-    assert {name: frame[name].tolist() for name in columns} == columns
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.tif.vat.cpg", "x.tif.vat.dbf"]
 
 
 PEAK = """

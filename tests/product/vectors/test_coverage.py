@@ -30,9 +30,9 @@ from geoseg.product.vectors import polygons, strips
 from geoseg.product.vectors.arcs import Arcs
 from geoseg.product.vectors.generalize import simplify, smooth
 from geoseg.product.vectors.polygons import vectorize
-from geoseg.product.vectors.regions import ConfidenceHistogram, RegionTable, Seam
+from geoseg.product.vectors.regions import ConfidenceHistogram, OpenRegions, RegionTable
 from geoseg.product.vectors.sieve import merge_small
-from geoseg.product.vectors.vertex_index import Vertices
+from geoseg.product.vectors.vertex_index import VertexIndex
 from tests.support.class_maps import GRIDS, LEGEND, blobs, write
 
 Codes = NDArray[np.uint8]
@@ -50,8 +50,8 @@ def drawn(codes: Codes, rows: int, tolerance: float, power: int) -> NDArray[np.o
     """Outlines in pixel coordinates, read ``rows`` at a time and each strip's shaped at once."""
     height, width = codes.shape
     grid = Grid(None, Affine.identity(), height, width)
-    vertex_index = Vertices(height, width, Path.cwd())
-    seam = Seam(width, vertex_index)
+    vertex_index = VertexIndex(height, width, Path.cwd())
+    open_regions = OpenRegions(width, vertex_index)
 
     def shape(found: RegionTable) -> NDArray[np.object_]:
         if not len(found):
@@ -62,10 +62,10 @@ def drawn(codes: Codes, rows: int, tolerance: float, power: int) -> NDArray[np.o
         )
 
     parts = [
-        shape(seam.add(codes[row : row + rows], codes[row : row + rows], row))
+        shape(open_regions.add(codes[row : row + rows], codes[row : row + rows], row))
         for row in range(0, height, rows)
     ]
-    return np.concatenate([*parts, shape(seam.finish(height))])
+    return np.concatenate([*parts, shape(open_regions.finish(height))])
 
 
 def enlarged(codes: Codes, factor: int) -> Codes:

@@ -24,7 +24,7 @@ from geoseg.legend import NODATA
 from geoseg.product.areas import area_table
 from geoseg.product.vectors import polygons, strips
 from geoseg.product.vectors.polygons import vectorize
-from geoseg.product.vectors.regions import RegionTable, Seam
+from geoseg.product.vectors.regions import OpenRegions, RegionTable
 from tests.support.class_maps import GRIDS, LEGEND, UTM, Codes, blobs, write
 
 COLUMNS = ["code", "crop", "area_m2", "area_ha", "perimeter_m", "pixels"]
@@ -45,11 +45,11 @@ def canonical(polygon: shapely.Polygon) -> bytes:
 def by_strips(codes: Codes, rows: int) -> tuple[RegionTable, NDArray[np.object_]]:
     """Regions and outlines, read ``rows`` at a time; the code is the confidence too."""
     height, width = codes.shape
-    seam, found = Seam(width), RegionTable.none()
+    open_regions, found = OpenRegions(width), RegionTable.none()
     for row in range(0, height, rows):
         strip = codes[row : row + rows]
-        found = found.concat(seam.add(strip, strip, row))
-    found = found.concat(seam.finish(height))
+        found = found.concat(open_regions.add(strip, strip, row))
+    found = found.concat(open_regions.finish(height))
     return found, found.rings.polygons(Grid(None, Affine.identity(), height, width))
 
 
@@ -144,8 +144,8 @@ def test_a_map_wider_than_16_bits() -> None:
 def test_rings_turn_as_the_standard_says() -> None:
     """On a north-up map exteriors run counter-clockwise, holes clockwise."""
     codes = np.pad(np.full((2, 2), 2, np.uint8), 2, constant_values=1)
-    seam = Seam(6)
-    found = seam.add(codes, codes, 0).concat(seam.finish(6))
+    open_regions = OpenRegions(6)
+    found = open_regions.add(codes, codes, 0).concat(open_regions.finish(6))
     outlines = found.rings.polygons(Grid(UTM, Affine(10, 0, 5e5, 0, -10, 5e6), 6, 6))
     assert shapely.is_ccw(shapely.get_exterior_ring(outlines)).all()
     holes = [hole for polygon in outlines for hole in polygon.interiors]

@@ -73,10 +73,10 @@ class Transitions:
     def values(self) -> NDArray[np.int64]:
         """``int64[n + 1, m + 1]``: value of each pair in the raster."""
         n, m = len(self.before), len(self.after)
-        found = np.full((n + 1, m + 1), self.nodata, dtype=np.int64)
-        found[:n, :m] = 1 + np.arange(n * m).reshape(n, m)
-        found[self.same] = UNCHANGED
-        return found
+        table = np.full((n + 1, m + 1), self.nodata, dtype=np.int64)
+        table[:n, :m] = 1 + np.arange(n * m).reshape(n, m)
+        table[self.same] = UNCHANGED
+        return table
 
     def name(self, i: int, j: int) -> str:
         """``maize -> wheat``."""

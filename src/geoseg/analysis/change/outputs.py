@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from geoseg.analysis.change.compare import MapPair, Matrix, open_pair, write_change
+from geoseg.analysis.change.compare import Matrix, open_pair, write_change
 from geoseg.analysis.change.parcels import write_changed_parcels
 from geoseg.analysis.parcels.check import default_confidence
 from geoseg.errors import OutputError
@@ -40,76 +40,90 @@ class ChangeRequest:
 
 def compare_files(request: ChangeRequest, folder: Path, progress: Progress) -> tuple[str, ...]:
     """Write ``change.tif``, ``transitions.csv``, ``transitions.png``, ``change.json`` and, with
-    parcels, ``change_parcels.gpkg`` into the folder; returns what was produced and found.
+    parcels, ``change_parcels.gpkg`` into the folder; returns what was produced, in lines.
 
     Raises ``RasterError``, ``GridMismatchError``, ``ParcelError``, ``OutputError``.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; --output names the folder of the results")
     confidences = default_confidence(request.before), default_confidence(request.after)
+    # A layer that cannot be used is told before the work.
+    layer = describe_layer(request.parcels, request.layer) if request.parcels else None
+    parcels: dict[str, int] = {}
     with open_pair(request.before, request.after, confidences, request.above) as pair:
-        record = _write(request, pair, folder, progress)
-    verdicts = record.get("parcels", {}).items()
+        matrix = write_change(pair, folder / "change.tif", progress)
+        if layer:
+            target = folder / "change_parcels.gpkg"
+            parcels = write_changed_parcels(pair, layer, target, progress)
+    _write_tables(request, matrix, parcels, folder)
     return (
         f"change: {folder / 'change.tif'}",
-        *change_lines(record),
-        *(f"  {count} parcels {verdict}" for verdict, count in verdicts),
+        *change_lines(matrix),
+        *(f"  {count} parcels {verdict}" for verdict, count in parcels.items()),
     )
 
 
-def _write(
-    request: ChangeRequest, pair: MapPair, folder: Path, progress: Progress
-) -> dict[str, Any]:
-    # A layer that cannot be used is told before the work.
-    layer = describe_layer(request.parcels, request.layer) if request.parcels else None
-    matrix = write_change(pair, folder / "change.tif", progress)
-    names = {"before": request.before.name, "after": request.after.name, "above": request.above}
-    record = names | change_record(matrix)
+def _write_tables(
+    request: ChangeRequest, matrix: Matrix, parcels: Mapping[str, int], folder: Path
+) -> None:
     files.write_text(folder / "transitions.csv", change_table(matrix))
     title = f"{request.before.stem} to {request.after.stem}"
     write_chart(matrix, folder / "transitions.png", title)
-    if layer:
-        target = folder / "change_parcels.gpkg"
-        record["parcels"] = write_changed_parcels(pair, layer, target, progress)
-    files.write_json(folder / "change.json", record)
-    return record
+    names = {"before": request.before.name, "after": request.after.name, "above": request.above}
+    counts = {"parcels": dict(parcels)} if parcels else {}
+    files.write_json(folder / "change.json", names | change_record(matrix) | counts)
 
 
 NO_DATA = "no data"
 """Name of the last row and column."""
 
 
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Some pairs of classes together."""
+
+    pixels: int
+    hectares: float | None
+    """None where the maps have no CRS."""
+
+
+def amounts(matrix: Matrix) -> dict[str, Amount]:
+    """What is ``unchanged``, ``changed``, ``uncertain`` and ``no_data``."""
+    same, last = matrix.transitions.same, np.zeros(matrix.transitions.same.shape, dtype=bool)
+    last[-1, :] = last[:, -1] = True
+    counted = matrix.pixels, matrix.hectares
+    return {
+        "unchanged": _sum(*counted, same),
+        "changed": _sum(*counted, ~same & ~last),
+        "uncertain": _sum(matrix.uncertain, matrix.uncertain_hectares, ~last),
+        "no_data": _sum(*counted, last),
+    }
+
+
+def _sum(
+    pixels: NDArray[np.int64], hectares: NDArray[np.float64] | None, where: NDArray[np.bool_]
+) -> Amount:
+    area = None if hectares is None else round(float(hectares[where].sum()), 4)
+    return Amount(int(pixels[where].sum()), area)
+
+
 def change_record(matrix: Matrix) -> dict[str, Any]:
     """Everything as JSON values. Rows are classes before, columns classes after."""
     t = matrix.transitions
-    same, last = t.same, np.zeros(t.same.shape, dtype=bool)
-    last[-1, :] = last[:, -1] = True
-    counted, doubtful = matrix.pixels, matrix.uncertain
-    ground, doubt = matrix.hectares, matrix.uncertain_hectares
     return {
         "rows": [*t.before.names, NO_DATA],
         "columns": [*t.after.names, NO_DATA],
-        "pixels": counted.tolist(),
-        "hectares": _rounded(ground),
-        "uncertain_pixels": doubtful.tolist(),
-        "uncertain_hectares": _rounded(doubt),
-        "unchanged": _sums(counted, ground, same),
-        "changed": _sums(counted, ground, ~same & ~last),
-        "uncertain": _sums(doubtful, doubt, ~last),
-        "no_data": _sums(counted, ground, last),
+        "pixels": matrix.pixels.tolist(),
+        "hectares": _rounded(matrix.hectares),
+        "uncertain_pixels": matrix.uncertain.tolist(),
+        "uncertain_hectares": _rounded(matrix.uncertain_hectares),
+        **{name: asdict(amount) for name, amount in amounts(matrix).items()},
         "values": {e.name: e.value for e in t.entries()} | {NO_DATA: t.nodata},
     }
 
 
 def _rounded(values: NDArray[np.float64] | None) -> list[list[float]] | None:
     return None if values is None else np.round(values, 4).tolist()
-
-
-def _sums(
-    pixels: NDArray[np.int64], hectares: NDArray[np.float64] | None, where: NDArray[np.bool_]
-) -> dict[str, Any]:
-    area = None if hectares is None else round(float(hectares[where].sum()), 4)
-    return {"pixels": int(pixels[where].sum()), "hectares": area}
 
 
 def change_table(matrix: Matrix) -> str:
@@ -132,23 +146,25 @@ def _cell(values: NDArray[np.float64] | None, i: int, j: int) -> str:
     return "" if values is None else f"{values[i, j]:.4f}"
 
 
-def change_lines(record: dict[str, Any]) -> Iterator[str]:
+def change_lines(matrix: Matrix) -> Iterator[str]:
     """The sums, and the ten largest changes."""
-    for name in ("unchanged", "changed", "uncertain", "no_data"):
-        yield f"  {name.replace('_', ' '):<28} {_amount(**record[name])}"
-    pixels, hectares = np.array(record["pixels"]), record["hectares"]
-    found = [
-        (-pixels[i, j], f"{before} -> {after}", i, j)
-        for i, before in enumerate(record["rows"][:-1])
-        for j, after in enumerate(record["columns"][:-1])
-        if before != after and pixels[i, j]
+    for name, amount in amounts(matrix).items():
+        yield f"  {name.replace('_', ' '):<28} {_words(amount)}"
+    t = matrix.transitions
+    changes = [
+        (-int(matrix.pixels[i, j]), t.name(i, j), i, j)
+        for i, before in enumerate(t.before.names)
+        for j, after in enumerate(t.after.names)
+        if before != after and matrix.pixels[i, j]
     ]
-    for count, name, i, j in sorted(found)[:10]:
-        yield f"  {name:<28} {_amount(-count, hectares and hectares[i][j])}"
+    for count, name, i, j in sorted(changes)[:10]:
+        hectares = None if matrix.hectares is None else round(float(matrix.hectares[i, j]), 4)
+        yield f"  {name:<28} {_words(Amount(-count, hectares))}"
 
 
-def _amount(pixels: int, hectares: float | None) -> str:
-    return f"{pixels:>12} pixels" + ("" if hectares is None else f" {hectares:>14.1f} ha")
+def _words(amount: Amount) -> str:
+    pixels = f"{amount.pixels:>12} pixels"
+    return pixels if amount.hectares is None else f"{pixels} {amount.hectares:>14.1f} ha"
 
 
 _INK, _SOFT, _SAME = "#1c2430", "#5c6775", "#e4e2dc"

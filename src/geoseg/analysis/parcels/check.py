@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.analysis.parcels.projection import ParcelProjector, ProjectedParcels
-from geoseg.analysis.parcels.summary import Summary, summary_lines
+from geoseg.analysis.parcels.summary import ParcelSummary, SummaryCounts, summary_lines
 from geoseg.analysis.parcels.verdicts import (
     CHECKS,
     Declarations,
@@ -59,27 +59,27 @@ class ParcelRequest:
     limits: Limits = field(default_factory=Limits)
 
 
-def check_parcels(request: ParcelRequest, target: Path, progress: Progress) -> dict[str, Any]:
+def check_parcels(request: ParcelRequest, target: Path, progress: Progress) -> ParcelSummary:
     """Write the parcels with their crop, shares, confidence and check; returns the summary.
 
     Raises ``ParcelError``, ``RasterError``, ``GridMismatchError``, ``OutputError``.
     """
     check_suffix(target)
     work = _ParcelCheck(request)
-    summary = Summary(work.legend, request.limits if work.declared else None)
+    counts = SummaryCounts(work.legend, request.limits if work.declared else None)
     names: dict[str, str] = {}
     with closing(work.map), create_table(target, work.layer) as table:
         for batch in work.batches(progress):
             columns = work.judge(batch)
             names = free_names(list(columns), list(work.layer.fields))
             table.append(batch, {names[name]: values for name, values in columns.items()})
-            summary.add(columns)
+            counts.add(columns)
         if work.declared:
             table.set_style(category_style(names["check"], CHECKS))
         else:
             table.set_style(polygon_style(work.legend, names["map_code"]))
     unknown = work.declared.unknown if work.declared else None
-    return summary.to_dict(unknown, {name: free for name, free in names.items() if name != free})
+    return counts.summary(unknown, {name: free for name, free in names.items() if name != free})
 
 
 def require_parcels(request: ParcelRequest, legend: Legend) -> tuple[Layer, Declarations | None]:
@@ -118,50 +118,47 @@ class _ParcelCheck:
     def _describe(
         self, projected: ProjectedParcels, votes: ParcelVotes, texts: NDArray[np.object_] | None
     ) -> dict[str, NDArray[Any]]:
-        found, legend = find(votes), self.legend
+        findings, legend = find(votes), self.legend
         codes = np.ma.masked_array(
-            legend.codes[found.majority].astype(np.int32), found.majority < 0
+            legend.codes[findings.majority].astype(np.int32), findings.majority < 0
         )
         columns: dict[str, NDArray[Any]] = {
             "map_code": codes,
-            "map_crop": class_names(legend, found.majority),
-            "map_share": found.share,
-            "map_confidence": found.confidence,
+            "map_crop": class_names(legend, findings.majority),
+            "map_share": findings.share,
+            "map_confidence": findings.confidence,
         }
         if texts is not None and self.declared is not None:
             declared = self.declared.to_indices(texts)
             columns["declared_crop"] = class_names(legend, declared)
-            columns["check"] = judge(found, projected.pixels, declared, self.request.limits)
+            columns["check"] = judge(findings, projected.pixels, declared, self.request.limits)
             columns["disagreement"] = disagreement(votes, declared)
         columns |= {
-            "mean_confidence": found.mean_confidence,
+            "mean_confidence": findings.mean_confidence,
             "pixels": np.round(votes.total, 3),
-            "classified": np.round(found.classified, 3),
+            "classified": np.round(findings.classified, 3),
             "area_ha": np.round(projected.hectares, 6),
             "place": projected.location,
             "mended": projected.mended,
         }
-        shares = zip(legend.names, found.shares.T, strict=True)
+        shares = zip(legend.names, findings.shares.T, strict=True)
         return columns | {f"pct_{name}": share for name, share in shares}
 
 
 def _count_votes(crops: CropMap, shapes: NDArray[np.object_]) -> ParcelVotes:
     """Sums over the pixels under polygons in (column, -row)."""
-    n, k = len(shapes), len(crops.legend)
-    size = n * (k + 1)
-    cover, weighted_confidence = np.zeros(size), np.zeros(size)
+    shape = len(shapes), len(crops.legend) + 1
+    cover, weighted = np.zeros(shape), np.zeros(shape)
     window: Window | None = None
     for part in overlaps(shapes, crops.grid):
         if part.window != window:
             window = part.window
             index, confidence = crops.indices(window), crops.confidences(window)
-        place = part.zone * (k + 1) + index[part.cell]
-        cover += np.bincount(place, part.fraction, size)
-        weighted_confidence += np.bincount(place, part.fraction * confidence[part.cell], size)
-    by_class = cover.reshape(n, k + 1)
-    return ParcelVotes(
-        by_class[:, :k], weighted_confidence.reshape(n, k + 1)[:, :k], by_class.sum(axis=1)
-    )
+        vote = part.zone * shape[1] + index[part.cell]
+        cover += np.bincount(vote, part.fraction, cover.size).reshape(shape)
+        weight = part.fraction * confidence[part.cell]
+        weighted += np.bincount(vote, weight, cover.size).reshape(shape)
+    return ParcelVotes(cover[:, :-1], weighted[:, :-1], cover.sum(axis=1))
 
 
 def check_file(
@@ -172,9 +169,9 @@ def check_file(
     The summary is also beside the table, as ``*.summary.json``.
     """
     target = target or default_target(request.class_map)
-    found = check_parcels(request, target, progress)
-    files.write_json(target.with_suffix(".summary.json"), found)
-    return target, tuple(summary_lines(found))
+    summary = check_parcels(request, target, progress)
+    files.write_json(target.with_suffix(".summary.json"), summary.to_dict())
+    return target, tuple(summary_lines(summary))
 
 
 def default_target(class_map: Path) -> Path:

@@ -65,9 +65,8 @@ class ParcelProjector:
         pixels = np.nan_to_num(shapely.area(shapes))
         hectares = np.where(reprojected.cut, np.nan, self._hectares(shapes, pixels))
         lost = shapely.is_missing(shapes) & ~shapely.is_missing(whole)
-        return ProjectedParcels(
-            shapes, mended, self._where(shapes, reprojected.cut, lost), pixels, hectares
-        )
+        location = self._locate(shapes, reprojected.cut, lost)
+        return ProjectedParcels(shapes, mended, location, pixels, hectares)
 
     def _to_pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = points.T
@@ -82,7 +81,7 @@ class ParcelProjector:
         rows = np.clip(np.floor(down), 0, self._grid.height - 1).astype(np.int64)
         return np.asarray(pixels * self._area[rows])
 
-    def _where(
+    def _locate(
         self, shapes: NDArray[np.object_], cut: NDArray[np.bool_], lost: NDArray[np.bool_]
     ) -> NDArray[np.object_]:
         west, south, east, north = shapely.bounds(shapes).T
@@ -90,8 +89,8 @@ class ParcelProjector:
         apart = (west >= width) | (east <= 0) | (south >= 0) | (north <= -height)
         beyond = (west < -_SLACK) | (east > width + _SLACK)
         beyond |= (south < -height - _SLACK) | (north > _SLACK)
-        place = np.full(len(shapes), INSIDE, dtype=object)
-        place[beyond | cut] = PARTLY
-        place[shapely.is_missing(shapes)] = NOWHERE
-        place[apart | lost] = OUTSIDE
-        return place
+        location = np.full(len(shapes), INSIDE, dtype=object)
+        location[beyond | cut] = PARTLY
+        location[shapely.is_missing(shapes)] = NOWHERE
+        location[apart | lost] = OUTSIDE
+        return location

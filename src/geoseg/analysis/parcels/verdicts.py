@@ -97,19 +97,19 @@ def find(votes: ParcelVotes) -> Findings:
 
 
 def judge(
-    found: Findings, pixels: NDArray[np.float64], declared: NDArray[np.int64], limits: Limits
+    findings: Findings, pixels: NDArray[np.float64], declared: NDArray[np.int64], limits: Limits
 ) -> NDArray[np.object_]:
     """``object[n]``: the verdict on each parcel.
 
     ``pixels``: area of the parcels in pixels, outside the map too; ``declared``: place in the
     legend, ``UNKNOWN`` or ``NONE``.
     """
-    sure = (found.share >= limits.share) & (found.confidence >= limits.above)
+    sure = (findings.share >= limits.share) & (findings.confidence >= limits.above)
     check = np.full(len(declared), UNSURE, dtype=object)
-    check[sure & (found.majority == declared)] = AGREES
-    check[sure & (found.majority != declared)] = DISAGREES
-    check[found.classified < limits.mapped / 100 * pixels - 1e-4] = NO_DATA
-    check[found.majority < 0] = NO_DATA
+    check[sure & (findings.majority == declared)] = AGREES
+    check[sure & (findings.majority != declared)] = DISAGREES
+    check[findings.classified < limits.mapped / 100 * pixels - 1e-4] = NO_DATA
+    check[findings.majority < 0] = NO_DATA
     check[declared == UNKNOWN] = UNKNOWN_DECLARATION
     check[declared == NONE] = NOT_DECLARED
     return check
@@ -155,10 +155,10 @@ class Declarations:
     def _index(self, text: str | None) -> int:
         if text is None:
             return NONE
-        found = self.place(text)
-        if found == UNKNOWN and (text in self.unknown or len(self.unknown) < _LISTED):
+        index = self.place(text)
+        if index == UNKNOWN and (text in self.unknown or len(self.unknown) < _LISTED):
             self.unknown[text] += 1
-        return found
+        return index
 
 
 def declarations(legend: Legend, table: Path | None) -> Declarations:

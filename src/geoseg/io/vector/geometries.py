@@ -24,13 +24,13 @@ def from_wkb(binary: Any, where: str, error: type[GeosegError]) -> NDArray[np.ob
     Raises ``error`` for curves.
     """
     try:
-        found = shapely.force_2d(shapely.from_wkb(binary, on_invalid="ignore"))
+        shapes = shapely.force_2d(shapely.from_wkb(binary, on_invalid="ignore"))
     except NotImplementedError:  # arcs
         raise error(
             f"{where} holds curves. Turn them into straight lines first: ogr2ogr -nlt "
             "CONVERT_TO_LINEAR new.gpkg old"
         ) from None
-    return np.asarray(found, dtype=object)
+    return np.asarray(shapes, dtype=object)
 
 
 def is_areal(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
@@ -46,15 +46,15 @@ def are_collections(shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
 
 def areal_parts(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     """The polygons of each collection as one; the collection itself where it has none."""
-    found = shapes.copy()
+    areas = shapes.copy()
     for mixed in np.flatnonzero(are_collections(shapes)):
         parts = np.atleast_1d(shapes[mixed])
         while not _single(parts):
             parts = shapely.get_parts(parts)
         areal = parts[is_areal(parts)]
         if areal.size:
-            found[mixed] = shapely.multipolygons(areal)
-    return found
+            areas[mixed] = shapely.multipolygons(areal)
+    return areas
 
 
 def _single(parts: NDArray[np.object_]) -> bool:
@@ -155,24 +155,24 @@ class Reprojector:
         Without what lies far from the grid: its CRS need not have a place for it, or have one that is
         wrong. UTM folds the other side of the Earth back.
         """
-        whole, found = without_empty(shapes), np.full(len(shapes), None)
+        whole, reprojected = without_empty(shapes), np.full(len(shapes), None)
         cut, lost = np.zeros(len(shapes), dtype=bool), ~shapely.is_missing(whole)
         if self._transformer is None:
             return Reprojected(whole, cut, cut)
         for around in _AROUND:
             left = np.flatnonzero(lost)
-            found[left], cut[left], lost[left] = self._attempt(whole[left], around)
-        return Reprojected(found, cut, lost)
+            reprojected[left], cut[left], lost[left] = self._attempt(whole[left], around)
+        return Reprojected(reprojected, cut, lost)
 
     def _attempt(
         self, shapes: Shapes, around: float
     ) -> tuple[Shapes, NDArray[np.bool_], NDArray[np.bool_]]:
         near, cut = self._cut(shapes, around)
         dense = self._densify(near)
-        found = np.asarray(shapely.transform(dense, self._to_grid), dtype=object)
-        found[~self._comes_back(dense, found)] = None
-        found = without_empty(mend(found, invalid(found)))
-        return found, cut, shapely.is_missing(found) & ~shapely.is_missing(near)
+        moved = np.asarray(shapely.transform(dense, self._to_grid), dtype=object)
+        moved[~self._comes_back(dense, moved)] = None
+        moved = without_empty(mend(moved, invalid(moved)))
+        return moved, cut, shapely.is_missing(moved) & ~shapely.is_missing(near)
 
     def _cut(self, shapes: Shapes, around: float) -> tuple[Shapes, NDArray[np.bool_]]:
         """Without what lies far from the grid, and which polygons lost something."""

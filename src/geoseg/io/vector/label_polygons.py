@@ -60,10 +60,10 @@ def read_polygons(path: Path, layer: str | None, columns: Sequence[str]) -> Rows
             f"{path} cannot be read as a vector file: {error}. Labels are a raster, or polygons in "
             "a GeoPackage, Shapefile or GeoJSON; check it with ogrinfo."
         ) from None
-    found = from_wkb(binary, f"{path}: layer {chosen!r}", LabelError)
-    if not is_areal(areal_parts(found)).any():
+    geometry = from_wkb(binary, f"{path}: layer {chosen!r}", LabelError)
+    if not is_areal(areal_parts(geometry)).any():
         raise LabelError(f"{path}: layer {chosen!r} has no polygon; labels are areas, not points")
-    return Rows(str(meta["crs"]), found, dict(zip(columns, fields, strict=True)))
+    return Rows(str(meta["crs"]), geometry, dict(zip(columns, fields, strict=True)))
 
 
 def attributes_at(path: Path, layer: str, x: float, y: float) -> list[dict[str, Any]]:

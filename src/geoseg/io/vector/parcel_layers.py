@@ -84,8 +84,11 @@ def describe_layer(path: Path, name: str | None) -> Layer:
         raise ParcelError(f"{path}: no such file; name the file of parcels")
     with _naming(path):
         if path.suffix.lower() in geoparquet.SUFFIXES:
-            found = geoparquet.describe(path)
-            layer, kind = Layer(path, path.stem, found.crs or "", found.fields, found.count), ""
+            parquet = geoparquet.describe(path)
+            layer, kind = (
+                Layer(path, path.stem, parquet.crs or "", parquet.fields, parquet.count),
+                "",
+            )
         else:
             layer, kind = _described(
                 path, choose_layer(path, name, "layer", "polygons", ParcelError)
@@ -153,15 +156,17 @@ def _open(layer: Layer, size: int) -> Iterator[tuple[str, Iterator[Any]]]:
 def _polygons(column: Any, layer: Layer, first: int) -> NDArray[np.object_]:
     """Geometries of some rows; a ``ParcelError`` names the first that is a point or a line."""
     binary = column.combine_chunks().to_numpy(zero_copy_only=False)
-    found = areal_parts(from_wkb(binary, f"{layer.path}: layer {layer.name!r}", ParcelError))
-    stray = np.flatnonzero(~is_areal(found) & ~shapely.is_missing(found) & ~shapely.is_empty(found))
+    shapes = areal_parts(from_wkb(binary, f"{layer.path}: layer {layer.name!r}", ParcelError))
+    stray = np.flatnonzero(
+        ~is_areal(shapes) & ~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)
+    )
     if stray.size:
         row = int(stray[0])
         raise ParcelError(
             f"{layer.path}: row {first + row + 1} of layer {layer.name!r} is a "
-            f"{found[row].geom_type}, not a polygon; remove points and lines from the layer"
+            f"{shapes[row].geom_type}, not a polygon; remove points and lines from the layer"
         )
-    return found
+    return shapes
 
 
 @contextmanager

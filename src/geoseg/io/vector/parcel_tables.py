@@ -91,17 +91,17 @@ def _with_geometry(table: Any, name: str, geometry: NDArray[np.object_]) -> Any:
     return table.append_column(name, pyarrow.array(shapely.to_wkb(multiple), pyarrow.binary()))
 
 
-def _free(wanted: str, taken: list[str]) -> str:
+def _free(name: str, taken: list[str]) -> str:
     """A column's name that is not taken, as SQLite compares them."""
-    return free_names([wanted], taken)[wanted]
+    return free_names([name], taken)[name]
 
 
-def free_names(wanted: list[str], taken: list[str]) -> dict[str, str]:
+def free_names(names: list[str], taken: list[str]) -> dict[str, str]:
     """Names for new columns beside those that are taken, upper and lower case being one: ``check``,
     or ``check_2`` and so on where there is a ``check``."""
     used = {name.casefold() for name in taken}
     chosen: dict[str, str] = {}
-    for name in wanted:
+    for name in names:
         number, free = 1, name
         while free.casefold() in used:
             number += 1

@@ -115,13 +115,13 @@ def create_polygons(path: Path, layer: str, crs: str | None) -> Iterator[Polygon
 
 def format_of(path: Path) -> str:
     """Name of the format a file's suffix stands for; ``OutputError`` for any other."""
-    found = FORMATS.get(path.suffix.lower())
-    if found is None:
+    name = FORMATS.get(path.suffix.lower())
+    if name is None:
         raise OutputError(
             f"{path}: polygons are written as {', '.join(FORMATS)}, not as "
             f"{path.suffix or 'a file without suffix'!r}. Change the name of the output."
         )
-    return found
+    return name
 
 
 class _AbandonedError(Exception):

@@ -186,15 +186,15 @@ def _of_layer(path: Path, name: str) -> LayerInfo:
 
 
 def _of_parquet(path: Path) -> LayerInfo:
-    found = geoparquet.describe(path)
+    parquet = geoparquet.describe(path)
     table = pyarrow.Table.from_batches([next(geoparquet.read(path, SAMPLE))])
-    binary = table.column(found.geometry).to_numpy()
-    columns = ((name, table.column(name)) for name in found.fields)
+    binary = table.column(parquet.geometry).to_numpy()
+    columns = ((name, table.column(name)) for name in parquet.fields)
     return LayerInfo(
         path.stem,
-        found.count,
+        parquet.count,
         _kinds(binary, "Unknown"),
-        found.crs,
+        parquet.crs,
         tuple(Column(n, str(values.type), _values(values.to_pylist())) for n, values in columns),
     )
 
@@ -202,8 +202,8 @@ def _of_parquet(path: Path) -> LayerInfo:
 def _kinds(binary: Any, declared: str | None) -> str:
     if binary is None or declared is None:
         return "none"
-    found = shapely.from_wkb(binary, on_invalid="ignore")
-    kinds = sorted({shape.geom_type for shape in found if shape is not None})
+    shapes = shapely.from_wkb(binary, on_invalid="ignore")
+    kinds = sorted({shape.geom_type for shape in shapes if shape is not None})
     return ", ".join(kinds) or str(declared)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.product.vectors.half_edges import Ints
 from geoseg.product.vectors.rings import Rings
-from geoseg.product.vectors.vertex_index import Floats, Triangles, Vertices, holds
+from geoseg.product.vectors.vertex_index import Floats, Triangles, VertexIndex, holds
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Arcs:
         """How many of the points ``start`` to ``stop - 1`` each closed triangle holds."""
         owner, point = spread(start, stop)
         chosen = triangles[0][owner], triangles[1][owner]
-        found = holds(chosen, self.x[point], self.y[point])
-        return np.bincount(owner, found, len(start)).astype(np.int64)
+        inside = holds(chosen, self.x[point], self.y[point])
+        return np.bincount(owner, inside, len(start)).astype(np.int64)
 
     def triangles(self, before: Ints, point: Ints, after: Ints) -> Triangles:
         """The triangles of three points each."""
@@ -76,7 +76,7 @@ class Arcs:
         return self.x[corners], self.y[corners]
 
     def free(
-        self, triangles: Triangles, before: Ints, after: Ints, vertices: Vertices
+        self, triangles: Triangles, before: Ints, after: Ints, vertex_index: VertexIndex
     ) -> NDArray[np.bool_]:
         """Whether each triangle holds no vertex but those of its own arc from ``before`` to ``after``."""
         x, y = triangles
@@ -84,10 +84,10 @@ class Arcs:
         large = np.flatnonzero((np.ptp(x, axis=1) > 1) | (np.ptp(y, axis=1) > 1))
         free = np.ones(len(x), bool)
         some = x[large], y[large]
-        found = vertices.inside(some)
-        full = found > 3
-        large, some, found = large[full], (some[0][full], some[1][full]), found[full]
-        free[large] = found == self.own_inside(some, before[large], after[large] + 1)
+        inside = vertex_index.inside(some)
+        full = inside > 3
+        large, some, inside = large[full], (some[0][full], some[1][full]), inside[full]
+        free[large] = inside == self.own_inside(some, before[large], after[large] + 1)
         return free
 
 

@@ -32,17 +32,17 @@ from numpy.typing import NDArray
 from geoseg.product.vectors.arcs import Arcs, place_of, scattered, spread
 from geoseg.product.vectors.half_edges import Ints
 from geoseg.product.vectors.rings import Rings
-from geoseg.product.vectors.vertex_index import Floats, Triangles, Vertices
+from geoseg.product.vectors.vertex_index import Floats, Triangles, VertexIndex
 
 
-def simplify(arcs: Arcs, tolerance: float, vertices: Vertices) -> NDArray[np.bool_]:
+def simplify(arcs: Arcs, tolerance: float, vertex_index: VertexIndex) -> NDArray[np.bool_]:
     """Which points of the arcs stay when borders may move by ``tolerance`` pixels."""
     state = _Chain.of(arcs)
     state.measure(np.flatnonzero(~arcs.node), tolerance)
-    while len(found := np.flatnonzero(np.isfinite(state.cost))):
-        least = found[state.is_least(found)]
+    while len(movable := np.flatnonzero(np.isfinite(state.cost))):
+        least = movable[state.is_least(movable)]
         before, after = state.before[least], state.after[least]
-        free = arcs.free(arcs.triangles(before, least, after), before, after, vertices)
+        free = arcs.free(arcs.triangles(before, least, after), before, after, vertex_index)
         # Those that are not free stay until a neighbour goes and they are measured again.
         state.cost[least] = np.inf
         state.measure(state.take_out(least[free]), tolerance)
@@ -130,7 +130,7 @@ def _squares(arcs: Arcs, point: Ints, start: Ints, stop: Ints) -> Floats:
     return np.asarray(away)
 
 
-def smooth(arcs: Arcs, stays: NDArray[np.bool_], power: int, vertices: Vertices) -> Rings:
+def smooth(arcs: Arcs, stays: NDArray[np.bool_], power: int, vertex_index: VertexIndex) -> Rings:
     """The rings of the points that stay, each corner a curve of ``2**power`` edges.
 
     With a power of 0 corners stay as they are. Coordinates are whole multiples of a power of two, so
@@ -146,7 +146,7 @@ def smooth(arcs: Arcs, stays: NDArray[np.bool_], power: int, vertices: Vertices)
     x, y = arcs.x[kept], arcs.y[kept]
     triangles = _middles(x, before, after), _middles(y, before, after)
     cut = ~arcs.meeting[kept]
-    cut[cut] = _free(arcs, kept, before, after, triangles, cut, vertices)
+    cut[cut] = _free(arcs, kept, before, after, triangles, cut, vertex_index)
 
     curved = cut.astype(np.int64) * (2**power - 2) + 1
     middle = cut | cut[after]
@@ -183,13 +183,13 @@ def _free(
     after: Ints,
     triangles: Triangles,
     cut: NDArray[np.bool_],
-    vertices: Vertices,
+    vertex_index: VertexIndex,
 ) -> NDArray[np.bool_]:
     """Whether the triangle of each corner to ``cut`` holds no vertex but its own arc's."""
     corners = triangles[0][cut], triangles[1][cut]
-    found = vertices.inside(corners)
+    inside = vertex_index.inside(corners)
     # Nearly all hold nothing but the corner itself.
-    full = np.flatnonzero(found > 1)
+    full = np.flatnonzero(inside > 1)
     corners = corners[0][full], corners[1][full]
     point = np.flatnonzero(cut)[full]
     start, stop = kept[before[point]], kept[after[point]]
@@ -201,8 +201,8 @@ def _free(
     own += arcs.own_inside(corners, here, np.where(stop < here, arcs.stops[ring], stop + 1))
     own += arcs.own_inside(corners, start, np.where(start > here, arcs.stops[ring], start))
     own += arcs.own_inside(corners, np.where(stop < here, begin, stop), stop)
-    free = np.ones(len(found), bool)
-    free[full] = found[full] == own
+    free = np.ones(len(inside), bool)
+    free[full] = inside[full] == own
     return free
 
 

@@ -141,9 +141,9 @@ class Strip:
         beside, above = self.codes[:, 1:] != self.codes[:, :-1], self.codes[1:] != self.codes[:-1]
         sides = (beside[:-1], above[:, :-1], beside[1:], above[:, 1:])
         # Elsewhere a lattice point lies inside a region or on a straight border.
-        found = np.flatnonzero((sides[0] | sides[2]) & (sides[1] | sides[3]))
-        y, x = np.divmod(found, beside.shape[1])
-        borders = np.zeros(len(found), np.uint8)
+        corner = np.flatnonzero((sides[0] | sides[2]) & (sides[1] | sides[3]))
+        y, x = np.divmod(corner, beside.shape[1])
+        borders = np.zeros(len(corner), np.uint8)
         for direction, side in enumerate(sides):
             borders |= side[y, x].view(np.uint8) << np.uint8(direction)
         return x, y, borders
@@ -173,7 +173,7 @@ def find_half_edges(
     number = np.flatnonzero(leaves & (places >= 0))
     vertex, direction = number >> 2, number & 3
     degree = np.bitwise_count(borders)[vertex]
-    found = HalfEdges(
+    half_edges = HalfEdges(
         places.ravel()[number],
         x[vertex].astype(np.int32),
         (y[vertex] + strip.row).astype(np.int32),
@@ -184,11 +184,11 @@ def find_half_edges(
     meet = np.flatnonzero(degree > 2)
     at, edge = vertex[meet], direction[meet]
     codes = strip.around(strip.codes, x[at], y[at]).astype(np.uint32)
-    found.apart[meet] = _apart(codes, borders[at], edge)
+    half_edges.apart[meet] = _apart(codes, borders[at], edge)
 
     slot = np.full((len(x), 4), -1, np.int32)
     slot.ravel()[number] = np.arange(len(before), len(before) + len(number), dtype=np.int32)
-    table = before.concat(found)
+    table = before.concat(half_edges)
     return table, _connect(table.next, _Vertices(x.astype(np.int32), borders, slot), hanging)
 
 

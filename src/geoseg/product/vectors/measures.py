@@ -111,11 +111,11 @@ def _steps(crs: pyproj.CRS, grid: Grid) -> tuple[Floats, Floats]:
     return right, np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
 
-def _metres(found: tuple[Floats, Floats, Floats]) -> Floats:
+def _metres(inverse: tuple[Floats, Floats, Floats]) -> Floats:
     """East and north of lines given by azimuths (degrees) and lengths (m)."""
-    azimuth = np.radians(found[0])
+    azimuth = np.radians(inverse[0])
     return (
-        np.stack([np.sin(azimuth), np.cos(azimuth)], axis=1) * np.asarray(found[2])[:, np.newaxis]
+        np.stack([np.sin(azimuth), np.cos(azimuth)], axis=1) * np.asarray(inverse[2])[:, np.newaxis]
     )
 
 

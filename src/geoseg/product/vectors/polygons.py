@@ -28,9 +28,9 @@ from geoseg.product.style import polygon_style
 from geoseg.product.vectors.arcs import Arcs
 from geoseg.product.vectors.generalize import simplify, smooth
 from geoseg.product.vectors.measures import AreaBalance, ClassBalance, Floats, Ground, ground
-from geoseg.product.vectors.regions import RegionTable, Seam
+from geoseg.product.vectors.regions import OpenRegions, RegionTable
 from geoseg.product.vectors.strips import MapStrips
-from geoseg.product.vectors.vertex_index import Vertices
+from geoseg.product.vectors.vertex_index import VertexIndex
 
 LAYER = "crops"
 """Name of the layer in the file."""
@@ -109,18 +109,18 @@ class _Work:
         self._unit = self._ground or Ground.of_pixels(grid)
         self.balance = AreaBalance(self._unit, known=self._ground is not None)
         shaped = config.simplify > 0 or config.smooth > 0
-        self._vertices = Vertices(grid.height, grid.width, folder) if shaped else None
+        self._vertex_index = VertexIndex(grid.height, grid.width, folder) if shaped else None
 
     def closed(self, strips: MapStrips, progress: Progress) -> Iterator[RegionTable]:
         """Complete regions in the order of their last pixels, strip by strip."""
-        seam = Seam(self._grid.width, self._vertices)
+        open_regions = OpenRegions(self._grid.width, self._vertex_index)
         with progress.start("polygons", len(strips.windows), "strips") as step:
             for window in strips.windows:
                 codes, shown, confidence = strips.read(window)
                 self.balance.add_strip(codes, shown, window.row)
-                yield seam.add(shown, confidence, window.row)
+                yield open_regions.add(shown, confidence, window.row)
                 step.advance()
-        yield seam.finish(self._grid.height)
+        yield open_regions.finish(self._grid.height)
 
     def write(self, writers: Sequence[PolygonWriter], batch: RegionTable) -> None:
         """Shape a batch of regions, write it and count it."""
@@ -133,11 +133,11 @@ class _Work:
 
     def _drawn(self, batch: RegionTable) -> RegionTable:
         """The regions with their outlines simplified and smoothed."""
-        if self._vertices is None or not len(batch):
+        if self._vertex_index is None or not len(batch):
             return batch
         arcs = Arcs.of(batch.rings.framed(self._grid))
-        stays = simplify(arcs, self._config.simplify, self._vertices)
-        return replace(batch, rings=smooth(arcs, stays, self._config.smooth, self._vertices))
+        stays = simplify(arcs, self._config.simplify, self._vertex_index)
+        return replace(batch, rings=smooth(arcs, stays, self._config.smooth, self._vertex_index))
 
     def _columns(self, batch: RegionTable, area: Floats) -> dict[str, Any]:
         regions, count = batch.regions, len(batch)

@@ -25,7 +25,7 @@ from geoseg.product.vectors.half_edges import (
     find_half_edges,
 )
 from geoseg.product.vectors.rings import Rings, trace
-from geoseg.product.vectors.vertex_index import Vertices
+from geoseg.product.vectors.vertex_index import VertexIndex
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ def _link_runs(codes: NDArray[np.uint8], begins: NDArray[np.bool_], run: Whole) 
 def link(first: Whole, second: Whole, count: int) -> Whole:
     """Connected components of ``count`` nodes joined pairwise: the component of each, from 0."""
     graph = coo_array((np.ones(len(first), np.uint8), (first, second)), shape=(count, count))
-    found: Whole = connected_components(graph, directed=False)[1]
-    return found
+    component: Whole = connected_components(graph, directed=False)[1]
+    return component
 
 
 def numbered(groups: Whole) -> Whole:
@@ -154,10 +154,10 @@ def numbered(groups: Whole) -> Whole:
     return number[groups]
 
 
-class Seam:
+class OpenRegions:
     """The lower edge of what has been read: its codes, and the regions that reach it."""
 
-    def __init__(self, width: int, vertex_index: Vertices | None = None) -> None:
+    def __init__(self, width: int, vertex_index: VertexIndex | None = None) -> None:
         """``vertex_index`` is told of the borders' vertices."""
         self._vertex_index = vertex_index
         self._above = np.full(width, NODATA, np.uint8), np.full(width, -1, np.int32)
@@ -170,12 +170,12 @@ class Seam:
         Returns the regions that are complete: those that do not reach the strip's lower edge,
         in the order of their last pixels.
         """
-        found, places = find_regions(codes, row)
+        regions_here, places = find_regions(codes, row)
         histogram = ConfidenceHistogram.of(places, confidence)
         before = len(self._regions)
         above_codes, above = self._above
         meet = (codes[0] == above_codes) & (above >= 0)
-        group = link(above[meet], places[0][meet] + before, before + len(found))
+        group = link(above[meet], places[0][meet] + before, before + len(regions_here))
         # Appended for nodata, whose place -1 then stays -1.
         old, new = np.append(group[:before], -1), np.append(group[before:], -1)
         above, places = old[above].astype(np.int32), new.astype(np.int32)[places]
@@ -188,7 +188,7 @@ class Seam:
         if self._vertex_index:
             self._vertex_index.add(*vertices[:2], row, len(codes))
         half_edges, hanging = find_half_edges(strip, vertices, kept, self._hanging)
-        regions = self._regions.concat(found).joined(group)
+        regions = self._regions.concat(regions_here).joined(group)
         counted = self._confidence.concat(histogram, before).joined(group)
         self._above = codes[-1], places[-1]
         return self._split(regions, counted, half_edges, hanging)

@@ -174,8 +174,8 @@ def _graph(following: Whole) -> csr_array:
 
 def _cycles(following: Whole) -> Whole:
     """Number of the cycle each node is in, from 0."""
-    found: Whole = connected_components(_graph(following), connection="strong")[1]
-    return found
+    cycle: Whole = connected_components(_graph(following), connection="strong")[1]
+    return cycle
 
 
 def _walk(start: Ints, following: Whole) -> Ints:

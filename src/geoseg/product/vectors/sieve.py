@@ -41,8 +41,8 @@ class _Map:
     def read(self, window: Window) -> Codes:
         """The codes in a window of whole rows."""
         self._file.seek(window.row * self._width)
-        found = np.fromfile(self._file, np.uint8, window.size)
-        return found.reshape(window.shape)
+        codes = np.fromfile(self._file, np.uint8, window.size)
+        return codes.reshape(window.shape)
 
     def write(self, codes: Codes, window: Window) -> None:
         """Put whole rows into their place."""
@@ -164,12 +164,12 @@ class _Table:
         across = places[1:, :-1], places[1:, 1:]
         down = places[:-1], places[1:]
         small = np.append(self.small, False)  # nodata, -1
-        found = []
+        keys = []
         for one, other in (across, down):
             edge = np.flatnonzero((one != other) & (one >= 0) & (other >= 0))
             a, b = one.ravel()[edge].astype(np.int64), other.ravel()[edge].astype(np.int64)
-            found += [(a * count + b)[small[a]], (b * count + a)[small[b]]]
-        return np.concatenate(found)
+            keys += [(a * count + b)[small[a]], (b * count + a)[small[b]]]
+        return np.concatenate(keys)
 
     def _best(self, key: Ints, length: Ints, count: np.int64) -> tuple[Ints, Ints]:
         """Of each region in ``key`` the neighbour with the longest border."""

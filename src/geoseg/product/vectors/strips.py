@@ -73,9 +73,9 @@ class MapStrips:
         if not limit:
             return self
         with progress.start("merging", 1, "map") as step:
-            found = merge_small(self._codes, self.windows, self.grid, weights, limit, folder)
+            sieved = merge_small(self._codes, self.windows, self.grid, weights, limit, folder)
             step.advance()
-        return replace(self, shown=found.read, merged_regions=found.regions)
+        return replace(self, shown=sieved.read, merged_regions=sieved.regions)
 
     def _minimum(self, config: VectorsConfig) -> tuple[NDArray[np.int64], int]:
         """What a pixel of each row weighs, and what a region must weigh."""

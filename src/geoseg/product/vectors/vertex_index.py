@@ -28,7 +28,7 @@ _NEAR = 1e-9
 """Fractions with denominators below a million that are nearer to a whole number are one."""
 
 
-class Vertices:
+class VertexIndex:
     """Lattice points where a border turns or borders meet, counted by row."""
 
     def __init__(self, height: int, width: int, folder: Path) -> None:
