@@ -62,7 +62,7 @@ imagery:
 legend: [{{code: 1, name: forest}}, {{code: 2, name: water}}, {{code: 3, name: herbaceous}},
   {{code: 4, name: barren}}, {{code: 5, name: urban}}]
 labels: {{file: {folder}/training_data.tif}}
-split: {{block: 16}}
+split: {{tile: 16}}
 """
 
 
@@ -137,7 +137,7 @@ def test_files_and_bands_that_mask_nothing_are_named(
 imagery: {{folder: {season}, bands: [red, nir]}}
 legend: [{{code: 1, name: wheat}}, {{code: 2, name: maize}}]
 labels: {{file: labels.tif}}
-split: {{block: 8}}
+split: {{tile: 8}}
 train: {{patch: 64}}
 """
     (tmp_path / "x.yaml").write_text(text)

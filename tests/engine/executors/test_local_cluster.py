@@ -70,7 +70,7 @@ def test_a_block_that_kills_is_found_quickly_and_workers_come_back(
     assert capfd.readouterr().err == "", "between the progress bars"
 
 
-def test_what_waits_for_others_is_not_stranded_and_what_waits_for_the_dead_is() -> None:
+def test_what_waits_for_others_is_schedulable_and_what_waits_for_the_dead_is() -> None:
     with connect(ClusterSettings(workers=1)) as client:
         workers = DaskExecutor.on(client, {})
         assert not workers.unschedulable(), "nothing was sent"
@@ -85,7 +85,7 @@ def test_what_waits_for_others_is_not_stranded_and_what_waits_for_the_dead_is() 
                 each.cancel()
             others.cancel(before)
         (pid,) = client.run(os.getpid).values()
-        waiting = [workers.submit(time.sleep, 60) for _ in range(5)]
+        waiting = [workers.submit_to(0, time.sleep, 60) for _ in range(5)]
         time.sleep(0.5)
         os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 60

@@ -121,7 +121,7 @@ def test_tags_travel(products: dict[str, Path]) -> None:
     with rasterio.open(products["probabilities"]) as source:
         assert source.descriptions == tuple(f"{c.name} (percent)" for c in LEGEND)
     with rasterio.open(products["confidence_margin"]) as source:
-        assert source.descriptions == ("margin (percent)",)
+        assert source.descriptions == ("confidence_margin (percent)",)
 
 
 def test_only_what_holds_pixels_takes_room(tmp_path: Path) -> None:
