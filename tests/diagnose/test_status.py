@@ -26,6 +26,7 @@ from geoseg.feedback import Silent
 from geoseg.io import files, plain_yaml
 from geoseg.pipeline import progress_file
 from geoseg.pipeline.progress_file import Watched, progress_path
+from geoseg.service.metrics import collectors
 from tests.support.common import ROOT
 from tests.support.engine_season import make_bundle, make_imagery, plan, predict_here
 
@@ -220,7 +221,7 @@ def _page(address: str) -> str:
 def test_metrics(config: Path, geoseg: Geoseg, tmp_path: Path) -> None:
     output = tmp_path / "runs/deep/down"
     assert geoseg("predict", str(config), "-o", str(output))[0] == 0
-    with serve((tmp_path / "runs",), "127.0.0.1:0") as address:
+    with serve(collectors((tmp_path / "runs",), ()), "127.0.0.1:0") as address:
         page = _page(address)
         (tmp_path / "runs/empty/work").mkdir(parents=True)
         assert _page(address).count("geoseg_blocks_done{") == 1

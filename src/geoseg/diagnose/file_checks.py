@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.diagnose.trace import PixelLocation, centre
+from geoseg.diagnose.location import PixelLocation, centre
 from geoseg.engine.block import part_path
 from geoseg.engine.job import Job
 from geoseg.engine.probe import block_at
