@@ -92,10 +92,10 @@ def _png(values: NDArray[np.uint8], colors: dict[int, tuple[int, int, int]]) -> 
     return out.getvalue()
 
 
-_LONGEST = 1600
+_QUICKLOOK_LONGEST = 1600
 """Longest side of the map in the picture, in pixels of the picture."""
 
-_SHORTEST = 700
+_QUICKLOOK_SHORTEST = 700
 """Small maps are drawn larger, pixel by pixel, up to about this."""
 
 _DPI = 100
@@ -154,7 +154,7 @@ def write_quicklook(class_path: Path, legend: Legend, target: Path, title: str) 
     or ``OutputError``.
     """
     grid = rasters.describe(class_path).grid
-    codes = rasters.overview(class_path, _LONGEST, "mode")
+    codes = rasters.overview(class_path, _QUICKLOOK_LONGEST, "mode")
     shown = _LegendLines(codes, legend)
     width, height = _map_size(codes.shape, grid)
     letters = max(len(text) for text, _ in shown.lines)
@@ -183,12 +183,12 @@ def _map_size(shape: tuple[int, ...], grid: Grid) -> tuple[int, int]:
     """Width and height of the map in the picture; pixels keep their shape on the ground."""
     height, width = shape
     aspect = MapFrame(grid).aspect
-    zoom = max(1, math.ceil(_SHORTEST / max(height, width)))
+    zoom = max(1, math.ceil(_QUICKLOOK_SHORTEST / max(height, width)))
     if aspect <= 1:
         wide = max(width, round(height / aspect)) * zoom
-        wide = min(wide, _LONGEST)
+        wide = min(wide, _QUICKLOOK_LONGEST)
         return wide, max(1, round(wide * aspect))
-    tall = min(max(height, round(width * aspect)) * zoom, _LONGEST)
+    tall = min(max(height, round(width * aspect)) * zoom, _QUICKLOOK_LONGEST)
     return max(1, round(tall / aspect)), tall
 
 
