@@ -23,7 +23,7 @@ import pytest
 from geoseg.config.service import PublishConfig
 from geoseg.errors import ConfigError, OutputError
 from geoseg.feedback import Silent
-from geoseg.io.store.objects import open_store
+from geoseg.io.store.opening import open_store
 from geoseg.pipeline.run import Run
 from geoseg.service.publish import publish_map, read_collection
 from geoseg.service.published_collection import VersionId

@@ -9,7 +9,7 @@ from typing import Any
 
 from geoseg.config.service import ServiceConfig
 from geoseg.feedback import Silent
-from geoseg.io.store.objects import open_store
+from geoseg.io.store.opening import open_store
 from geoseg.pipeline.run import Run, RunFolder
 from geoseg.service.acts import republish
 from geoseg.service.ledger.ledger import Ledger

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from geoseg.config.service import PublishConfig, ServiceConfig
 from geoseg.errors import OrderError, OutputError, ProductError
 from geoseg.feedback import Progress
-from geoseg.io.store.objects import FileDigest, open_store
+from geoseg.io.store.objects import FileDigest
+from geoseg.io.store.opening import open_store
 from geoseg.pipeline.run import Record, Run
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import SENDABLE, STATES, Order, State

@@ -16,7 +16,8 @@ from geoseg.config.service import ServiceConfig
 from geoseg.errors import ChangedInputError, GateError, LedgerError, OrderError, OutputError
 from geoseg.feedback import Progress
 from geoseg.io import configs
-from geoseg.io.store.objects import Store, open_store
+from geoseg.io.store.objects import Store
+from geoseg.io.store.opening import open_store
 from geoseg.pipeline.run import Record, Run
 from geoseg.service.fetch import fetch_order, require_given
 from geoseg.service.gates import Release, check_gates

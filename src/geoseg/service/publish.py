@@ -32,7 +32,8 @@ from tenacity import (
 from geoseg.config.service import PublishConfig
 from geoseg.errors import BusyError, OutputError
 from geoseg.feedback import Progress
-from geoseg.io.store.objects import FileDigest, Store, open_store
+from geoseg.io.store.objects import FileDigest, Store
+from geoseg.io.store.opening import open_store
 from geoseg.pipeline.run import Record, Run
 from geoseg.service import published_collection, retention
 from geoseg.service.packing import Package, pack

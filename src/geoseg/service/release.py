@@ -9,7 +9,8 @@ from pathlib import Path
 from geoseg.config.service import GatesConfig, PublishConfig
 from geoseg.errors import GateError, OutputError
 from geoseg.io import configs
-from geoseg.io.store.objects import Store, open_store
+from geoseg.io.store.objects import Store
+from geoseg.io.store.opening import open_store
 from geoseg.pipeline.describe import describe_products
 from geoseg.pipeline.report import write_reports
 from geoseg.pipeline.run import Run

@@ -16,7 +16,8 @@ from geoseg.errors import OutputError
 from geoseg.feedback import Progress
 from geoseg.io import configs, files
 from geoseg.io.store.folders import FolderStore
-from geoseg.io.store.objects import FileDigest, Store, check_key, open_store
+from geoseg.io.store.objects import FileDigest, Store, check_key
+from geoseg.io.store.opening import open_store
 from geoseg.pipeline.run import Record
 from geoseg.service.ledger.ledger import Ledger
 from geoseg.service.orders import Order

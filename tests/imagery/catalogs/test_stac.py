@@ -211,7 +211,9 @@ def test_an_order_fetches_exactly_what_was_chosen(tmp_path: Path, api: StacApi) 
     assert look(path, runs)["claimed"] == 1
     with Ledger.open(load(path)) as ledger:
         (order,) = ledger.orders("remote")
-        verdicts = {s.found.item: s.found.verdict for s in ledger.sightings("remote", order.season)}
+        verdicts = {
+            s.found.item: s.found.verdict for s in ledger.item_records("remote", order.season)
+        }
     assert verdicts == {"April/../1": "usable", "cloudy": "cloudy", "may": "usable"}
     assert not list((tmp_path / "work").rglob("*.tif")), "looking fetches no pixels"
     record = fetch_order(load(path), order, Silent())

@@ -15,7 +15,8 @@ import pytest
 
 from geoseg.errors import BusyError, ConfigError, OutputError, RemoteError
 from geoseg.io.store import buckets, folders
-from geoseg.io.store.objects import FileDigest, Store, open_store
+from geoseg.io.store.objects import FileDigest, Store
+from geoseg.io.store.opening import open_store
 from tests.support.made_run import KEYS, s3_server
 
 JSON = "application/json"
@@ -133,7 +134,7 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
 def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "PATIENCE", 0.1)
     code = (
-        "import sys, time; from geoseg.io.store.objects import open_store\n"
+        "import sys, time; from geoseg.io.store.opening import open_store\n"
         "with open_store(sys.argv[1]).lock('x'): print('in', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
@@ -205,7 +206,7 @@ def test_the_key_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_boto3(tmp_path: Path) -> None:
     """The extra is named, with its remedy; a folder does without."""
     (tmp_path / "boto3.py").write_text("raise ImportError('No module named boto3')")
-    code = "from geoseg.io.store.objects import open_store as o; o('out'); o('s3://maps')"
+    code = "from geoseg.io.store.opening import open_store as o; o('out'); o('s3://maps')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -1,19 +1,15 @@
 """Where published files lie, a folder or a bucket, behind one small set of verbs.
 
-``io.store.folders`` and ``io.store.buckets`` are the two kinds; ``open_store`` chooses by the
+``io.store.folders`` and ``io.store.buckets`` are the two kinds; ``opening.open_store`` chooses by the
 address. Keys are paths from the store's root, with ``/`` between their parts.
 """
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
-
-from geoseg.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +96,3 @@ def check_key(key: str) -> str:
     if not key or any(part in {"", ".", ".."} for part in key.split("/")) or "\\" in key:
         raise ValueError(f"{key!r} is no path inside a store")
     return key
-
-
-def open_store(destination: str, endpoint: str | None = None) -> Store:
-    """The folder, or ``s3://bucket/prefix`` at Amazon or at the service ``endpoint``.
-
-    Nothing is asked of a service yet. Raises ``ConfigError`` for another kind of address.
-    """
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", destination)
-    if scheme is None:
-        from geoseg.io.store.folders import FolderStore  # noqa: PLC0415
-
-        return FolderStore(Path(destination))
-    if scheme[1].lower() != "s3" or not urlsplit(destination).netloc:
-        raise ConfigError(
-            f"destination {destination!r} is neither a folder nor s3://bucket/prefix; other services "
-            "are reached through their S3 interface, with 'endpoint'"
-        )
-    from geoseg.io.store.buckets import BucketStore  # noqa: PLC0415 (boto3 is an extra)
-
-    parts = urlsplit(destination)
-    return BucketStore(parts.netloc, parts.path.strip("/"), endpoint)
