@@ -71,10 +71,19 @@ class VertexIndex:
         return np.asarray(self._before[row, word] + here.astype(np.int64))
 
 
+_CHUNK = 2**20
+
+
 def _file(folder: Path, shape: tuple[int, int], kind: type[np.generic]) -> NDArray[np.generic]:
     with tempfile.TemporaryFile(dir=folder) as file:
+        size = shape[0] * shape[1] * np.dtype(kind).itemsize
         # Space that turns out not to be there when a page is written would end the process.
-        os.posix_fallocate(file.fileno(), 0, shape[0] * shape[1] * np.dtype(kind).itemsize)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:  # macOS
+            for begin in range(0, size, _CHUNK):
+                file.write(bytes(min(_CHUNK, size - begin)))
+            file.flush()
         return np.memmap(file, kind, "r+", shape=shape)
 
 
