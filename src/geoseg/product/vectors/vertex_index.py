@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 Triangles = tuple[Floats, Floats]
 """x and y of three points, ``[n, 3]`` each."""
 
+_CHUNK = 2**20
 _NEAR = 1e-9
 """Fractions with denominators below a million that are nearer to a whole number are one."""
 
@@ -69,9 +70,6 @@ class VertexIndex:
         mask[beyond] = ~np.uint64(0)
         here = np.bitwise_count(self._bits[row, word] & mask)
         return np.asarray(self._before[row, word] + here.astype(np.int64))
-
-
-_CHUNK = 2**20
 
 
 def _file(folder: Path, shape: tuple[int, int], kind: type[np.generic]) -> NDArray[np.generic]:
