@@ -15,7 +15,7 @@ class PredictConfig(Section):
     core: Annotated[int, Field(ge=8)] = 1024
     """Side of a patch core in pixels."""
     margin: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Context on each side of the core in pixels; ``auto``: as the network's reach asks for."""
+    """Context on each side of the core in pixels; ``auto``: as the network's receptive field asks for."""
     blend: Literal["crop", "hann"] = "crop"
     """``crop``: each pixel is of one patch; ``hann``: neighbours are mixed across core borders."""
     block: Annotated[int, Field(ge=8)] | Literal["auto"] = "auto"

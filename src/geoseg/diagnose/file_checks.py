@@ -48,7 +48,7 @@ class _Source:
     layers: slice
 
 
-def raster_witnesses(
+def check_rasters(
     job: Job, folder: RunFolder, place: PixelLocation, expected: Sequence[int] | None
 ) -> Iterator[FileCheck]:
     """The block's file and the rasters; ``expected``: a prediction's layers, None where unknown."""
@@ -97,7 +97,7 @@ def _close(values: Sequence[int], expected: Sequence[int], slacks: Sequence[int]
     )
 
 
-def polygon_witness(
+def check_polygon(
     folder: RunFolder, grid: Grid, place: PixelLocation, expected: Sequence[int] | None
 ) -> tuple[FileCheck, list[dict[str, Any]]]:
     """The polygon layer, and the attributes of what lies at the pixel's centre: one polygon at most.

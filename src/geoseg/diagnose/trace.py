@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config import RunConfig
-from geoseg.diagnose.file_checks import polygon_witness, raster_witnesses
+from geoseg.diagnose.file_checks import check_polygon, check_rasters
 from geoseg.diagnose.location import PixelLocation, pixel_at, pixel_named
 from geoseg.engine import accelerator
 from geoseg.engine.block import part_path, read_receipt
@@ -57,8 +57,8 @@ def trace(config: Path, output: Path | None, point: Point) -> Record:
     prediction = _predict(job, place)
     layers = prediction.layers.tolist() if prediction else None
     plain = run.config.vectors.exact
-    polygons, attributes = polygon_witness(run.folder, grid, place, layers if plain else None)
-    witnesses = [*raster_witnesses(job, run.folder, place, layers), polygons]
+    polygons, attributes = check_polygon(run.folder, grid, place, layers if plain else None)
+    checks = [*check_rasters(job, run.folder, place, layers), polygons]
     return {
         "place": asdict(place) | {"crs": grid.crs_name},
         "patches": list(_patches(job, place)),
@@ -67,7 +67,7 @@ def trace(config: Path, output: Path | None, point: Point) -> Record:
         "dates": [_date(sight) for sight in sights(job, scenes, cards, place.row, place.col)],
         "decision": _decision(prediction, cards[0].legend),
         "probabilities": _probabilities(prediction, cards[0].legend),
-        "files": [asdict(witness) for witness in witnesses],
+        "files": [asdict(check) for check in checks],
         "polygons": attributes,
     }
 

@@ -218,7 +218,7 @@ Answer = Done | GeosegError
 
 
 def attempt_block(job_file: str, row: int, col: int, concurrency: int) -> Answer:
-    """``predict_block`` for a executor: a user's mistake is an answer, not a failure.
+    """``predict_block`` for an executor: a user's mistake is an answer, not a failure.
 
     Raised on a worker, it would be logged there with a traceback; and it would be tried again.
     """

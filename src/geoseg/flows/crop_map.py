@@ -97,7 +97,7 @@ def report(place: RunRef) -> dict[str, Any]:
 
 
 def show(place: RunRef) -> State[Any]:
-    """Put the map and its soundness first on the run's page. No task: see ``publish_map``."""
+    """Put the map and its quality summary first on the run's page. No task: see ``publish_map``."""
     from geoseg.pipeline import report
 
     run = open_run(place)

@@ -177,7 +177,7 @@ def publish_gates(verdicts: list[dict[str, Any]]) -> None:
         create_table_artifact(_readable(rows), key="geoseg-gates", description="Quality gates")
 
 
-def publish_map(quicklook: Path, soundness: str) -> None:
+def publish_map(quicklook: Path, quality_summary: str) -> None:
     """The map, and what tells at a glance whether it can be trusted.
 
     Called in the flow's body, outside of its tasks: the run's page has what is the flow's own first,
@@ -188,4 +188,4 @@ def publish_map(quicklook: Path, soundness: str) -> None:
         create_image_artifact(
             f"data:image/png;base64,{picture}", key="geoseg-quicklook", description="The map"
         )
-        create_markdown_artifact(soundness, key="geoseg-map", description="Is the map sound?")
+        create_markdown_artifact(quality_summary, key="geoseg-map", description="Is the map sound?")

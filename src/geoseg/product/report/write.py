@@ -43,7 +43,7 @@ def write_report(
     ``inputs`` (``id``, ``date``, ``files``, ``clear_share``), ``clear_read``, ``labels`` (``file``,
     ``left_out``: a list of ``reason``, ``rows``, ``row``, ``name``, ``used``), ``areas`` (as
     ``areas.ClassArea``, with ``p10_confidence`` and ``low_share``), ``nodata_pixels``, ``confidence``
-    (as ``certainty.Certainty``), ``quality`` (``seam``, ``completeness``), ``gates``
+    (as ``confidence_stats.ConfidenceStats``), ``quality`` (``seam``, ``completeness``), ``gates``
     (a list: ``name``, ``judged``, ``passed``, ``why``), ``released`` (``gates``, ``at``, ``by``, of a
     map that fails some and is published all the same), ``scores`` (``test_scores``, ``training``),
     ``baselines``, ``model`` (``id``, ``card``, ``history``), ``plan``, ``seconds``, ``versions``,
