@@ -121,10 +121,6 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 PROJECT = Path("prefect.yaml")
 
 Entry = dict[str, Any]
@@ -151,3 +147,7 @@ def deployments() -> list[Entry]:
 def is_there(entry: Entry) -> bool:
     """Whether the file with the deployment's flow is there."""
     return Path(entry["entrypoint"].partition(":")[0]).is_file()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
