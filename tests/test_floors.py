@@ -68,6 +68,13 @@ def test_imports_go_down(path: Path) -> None:
         assert owners is None or room in owners, f"{room} imports {name}"
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_program_starts_when_all_is_defined(path: Path) -> None:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    starts = [n for n, part in enumerate(body) if ast.unparse(part).startswith("if __name__ ==")]
+    assert starts in ([], [len(body) - 1]), "what follows does not exist when it runs"
+
+
 def test_every_room_has_a_floor() -> None:
     assert {_room(path) for path in FILES} <= set(FLOORS)
 
