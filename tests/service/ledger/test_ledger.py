@@ -312,7 +312,7 @@ def test_watchers_at_once_claim_each_order_once(service: ServiceConfig) -> None:
         for process in running:
             assert process.stdout.readline() == "ready\n", process.stderr.read()
         for process in running:
-            process.stdin.write(f"{time.time() + 0.2}\n")
+            process.stdin.write(f"{time.time() + 1.5}\n")
             process.stdin.flush()
         ends = [process.communicate(timeout=120) for process in running]
     assert not any(err for _, err in ends), ends
